@@ -1,0 +1,76 @@
+"""Settings of algorithms and networks. Typed here, without torch, so that a wrong key is refused before anything starts.
+
+An algorithm from outside names itself `package.module:attr` and takes what it needs under `settings`.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+
+class AlgorithmBase(BaseModel):
+    """What every algorithm has."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    discount: float = Field(0.99, ge=0, le=1)  # per step, or per duration.time_unit_s where the objective discounts in time
+    learning_rate: float = Field(3e-4, gt=0)
+    max_gradient_norm: float | None = Field(None, gt=0)
+
+
+class SacSettings(AlgorithmBase):
+    """Soft actor-critic with tuned temperature (Haarnoja et al. 2018, arXiv 1812.05905)."""
+
+    name: Literal["sac"] = "sac"
+    target_update_rate: float = Field(0.005, gt=0, le=1)
+    target_entropy: float | None = None  # None: minus the number of action dimensions
+    initial_temperature: float = Field(1.0, gt=0)
+    entropy: Literal["standard", "centred"] = "standard"
+
+
+class DqnSettings(AlgorithmBase):
+    """Deep Q-learning: double, dueling, n-step, prioritised."""
+
+    name: Literal["dqn"] = "dqn"
+    learning_rate: float = Field(1e-4, gt=0)
+    double: bool = True
+    dueling: bool = True
+    target_update_every: int = Field(500, ge=1)  # learner steps
+    exploration_start: float = Field(1.0, ge=0, le=1)
+    exploration_end: float = Field(0.05, ge=0, le=1)
+    exploration_env_steps: int = Field(10_000, ge=1)  # linear decay over so many accepted steps
+
+
+class PluginSettings(AlgorithmBase):
+    """An algorithm from outside this repository."""
+
+    name: str = Field(pattern=r"^[\w.]+:[\w.]+$")
+    settings: dict[str, Any] = {}
+
+
+class NetworkSettings(BaseModel):
+    """The network's body. Image leaves of an observation get a small convolutional encoder."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = "mlp"  # mlp | package.module:attr
+    hidden: tuple[int, ...] = (256, 256)
+    activation: Literal["relu", "tanh", "elu", "silu"] = "relu"
+    image_features: int = Field(256, ge=1)
+    layer_norm: bool = False
+
+
+KNOWN_ALGORITHMS: dict[str, type[AlgorithmBase]] = {"sac": SacSettings, "dqn": DqnSettings}
+
+
+def choose_algorithm(value: Any) -> Any:
+    """Make settings from `sac`, `{name: sac, ...}` or settings already made."""
+    if isinstance(value, AlgorithmBase):
+        return value
+    fields = {"name": value} if isinstance(value, str) else dict(value or {})
+    name = fields.setdefault("name", "sac")
+    model = KNOWN_ALGORITHMS.get(name, PluginSettings)
+    return model.model_validate(fields)
+
+
+AlgorithmSettings = Annotated[SacSettings | DqnSettings | PluginSettings, BeforeValidator(choose_algorithm)]

@@ -1,0 +1,42 @@
+"""Resolve a plug-in by short name or by `package.module:attribute`.
+
+Each concept's owner keeps one dict from short name to callable; code outside the repository is named by its import path.
+No I/O except the import itself.
+"""
+
+import difflib
+import importlib
+from collections.abc import Mapping
+from typing import Any
+
+from sojourn.errors import ConfigError
+
+
+def resolve(name: str, known: Mapping[str, Any], concept: str) -> Any:
+    """Return `known[name]`, or import `package.module:attribute`.
+
+    concept: what is being looked up, for the message ("algorithm", "sampler", "weighting").
+    Raises ConfigError when neither exists, naming the nearest known names.
+    """
+    if name in known:
+        return known[name]
+    if ":" in name:
+        return import_attribute(name, concept)
+    near = difflib.get_close_matches(name, known, n=3) or sorted(known)
+    raise ConfigError(f"unknown {concept} {name!r}; known: {', '.join(near)}; or give package.module:attribute")
+
+
+def import_attribute(path: str, concept: str) -> Any:
+    """Import `package.module:attribute`, or raise ConfigError saying which half is missing."""
+    module_name, _, attribute = path.partition(":")
+    try:
+        module = importlib.import_module(module_name)
+    except ImportError as error:
+        raise ConfigError(f"cannot import {concept} {path!r}: {error}") from error
+    try:
+        value: Any = module
+        for part in attribute.split("."):
+            value = getattr(value, part)
+    except AttributeError as error:
+        raise ConfigError(f"cannot find {concept} {path!r}: {error}") from error
+    return value

@@ -1,0 +1,84 @@
+"""What every role is given when it starts, and how roles find each other.
+
+A role is a function `run(context)` that returns when `context.stop` is set. It announces itself in the run folder
+(`roles/<name>.json`); services bind any free port and are found through that file, or through a given address.
+"""
+
+import json
+import os
+import threading
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from sojourn.config import Config
+from sojourn.errors import UnavailableError
+
+Address = Callable[[], str]
+"""Resolves to a gRPC target; called again at each reconnect. Raises UnavailableError while there is none."""
+
+
+@dataclass(frozen=True)
+class Announcement:
+    """What a running role writes into `roles/<name>.json`.
+
+    address: gRPC target of a service, "" for others.  metrics: "host:port" of its Prometheus endpoint.
+    """
+
+    name: str
+    pid: int
+    host: str
+    address: str = ""
+    metrics: str = ""
+
+
+@dataclass(frozen=True)
+class RoleContext:
+    """One role's place in a run.
+
+    run_id: random identity of the run, the same over restarts and resumes.  index: number among the role's replicas.
+    fleet: actors only, "" is the default fleet.  replay, parameters: how to find the services.
+    stop: set once when the role shall drain and return.
+    """
+
+    config: Config
+    run_folder: Path
+    run_id: str
+    role: str
+    index: int = 0
+    fleet: str = ""
+    replay: tuple[Address, ...] = ()
+    parameters: Address | None = None
+    stop: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def name(self) -> str:
+        """Stable over restarts: "actor-3", "actor-slow-0", "replay-0"."""
+        return "-".join(part for part in (self.role, self.fleet, str(self.index)) if part)
+
+    def announce(self, address: str = "", metrics: str = "") -> None:
+        """Write this life's announcement, replaced atomically."""
+        folder = self.run_folder / "roles"
+        folder.mkdir(parents=True, exist_ok=True)
+        said = Announcement(self.name, os.getpid(), os.uname().nodename, address, metrics)
+        temporary = folder / f".{self.name}.{os.getpid()}"
+        temporary.write_text(json.dumps(asdict(said)))
+        temporary.replace(folder / f"{self.name}.json")
+
+
+def announced(run_folder: Path, name: str) -> Announcement:
+    """Read what a role announced. Raises UnavailableError if it has not."""
+    try:
+        return Announcement(**json.loads((run_folder / "roles" / f"{name}.json").read_text()))
+    except FileNotFoundError as error:
+        raise UnavailableError(f"{name} has not started in {run_folder}") from error
+
+
+def announced_address(run_folder: Path, name: str) -> Address:
+    """Resolve a service by its announcement in a run folder."""
+    return lambda: announced(run_folder, name).address
+
+
+def fixed_address(target: str) -> Address:
+    """A given address: "host:port", "dns:///name:port" or "unix:/path"."""
+    return lambda: target
