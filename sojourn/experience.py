@@ -9,6 +9,7 @@ Axes: T steps of a segment, B items of a batch, n steps of an n-step item, L ste
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
+from typing import NamedTuple
 
 import numpy as np
 
@@ -25,11 +26,10 @@ class EndKind(IntEnum):
     CRASHED = 4
 
 
-@dataclass(frozen=True)
-class Transition:
-    """One environment step, as the actor sees it.
+class Transition(NamedTuple):
+    """One environment step, as the actor sees it. A tuple, because one is made for every step.
 
-    observation, action: leaves by column name, without a batch axis.
+    observation, action: leaves by column name, without a batch axis; the observation is the one before the step.
     duration_s: time of the action in seconds on the clock of `duration.clock`.
     started_at_s: this process's monotonic clock when the action was handed over; never travels.
     extras: declared extra columns only.
@@ -45,7 +45,7 @@ class Transition:
     end_kind: EndKind
     log_prob: float
     policy_version: int
-    extras: Columns = field(default_factory=dict)
+    extras: Columns
 
 
 @dataclass(frozen=True)

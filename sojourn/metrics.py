@@ -42,7 +42,48 @@ SERIES: tuple[Series, ...] = (
     # replay
     # parameters
     # actors
+    Series("sojourn_actor_env_steps", "counter", ("actor",), "Environment steps that have a row: completed and killed actions."),
+    Series("sojourn_actor_episodes", "counter", ("actor",), "Episodes that ended by themselves or by a killed action."),
+    Series(
+        "sojourn_actor_return_mean", "gauge", ("actor",), "Mean return of this actor's last 100 episodes, exploration included."
+    ),
+    Series("sojourn_actor_episode_length_mean", "gauge", ("actor",), "Mean length of this actor's last 100 episodes, in steps."),
+    Series(
+        "sojourn_actor_turn_seconds", "histogram", ("actor",), "Time of one pass of the rollout: inference, environments, rows."
+    ),
+    Series("sojourn_actor_inference_seconds", "histogram", ("actor",), "Time of one batched choice of actions."),
+    Series(
+        "sojourn_actor_action_duration_seconds",
+        "histogram",
+        ("actor",),
+        "Duration of actions that have a row, on the clock of duration.clock.",
+        buckets=DURATION_S,
+    ),
+    Series("sojourn_actor_actions_started", "counter", ("actor",), "Actions handed to an environment."),
+    Series("sojourn_actor_actions_ended", "counter", ("actor",), "Actions that ended, by end kind.", labels=("kind",)),
+    Series("sojourn_actor_running_actions", "gauge", ("actor",), "Actions that have run for more than 100 ms."),
+    Series("sojourn_actor_oldest_action_seconds", "gauge", ("actor",), "Age of the action that has run longest, 0 if none."),
+    Series("sojourn_actor_slot_restarts", "counter", ("actor",), "Environments made anew after a fault, a crash or a kill."),
+    Series("sojourn_actor_policy_version", "gauge", ("actor",), "Version of the parameters that choose the actions now."),
+    Series("sojourn_actor_policy_age_seconds", "gauge", ("actor",), "Time since the parameters in use were published."),
+    Series("sojourn_actor_credit_wait_seconds", "counter", ("actor",), "Time that starts waited for the admission gate."),
+    Series("sojourn_actor_insert_blocked_seconds", "counter", ("actor",), "Time that handing over a segment took or waited."),
     # evaluator
+    Series("sojourn_evaluator_return_mean", "gauge", ("evaluator",), "Mean return of the latest evaluation."),
+    Series(
+        "sojourn_evaluator_return_std", "gauge", ("evaluator",), "Standard deviation of the returns of the latest evaluation."
+    ),
+    Series("sojourn_evaluator_return_best", "gauge", ("evaluator",), "Highest mean return of an evaluation so far."),
+    Series("sojourn_evaluator_episodes", "counter", ("evaluator",), "Episodes of evaluations."),
+    Series("sojourn_evaluator_evaluations", "counter", ("evaluator",), "Evaluations that ended."),
+    Series(
+        "sojourn_evaluator_failed_evaluations", "counter", ("evaluator",), "Evaluations given up because an environment failed."
+    ),
+    Series("sojourn_evaluator_policy_version", "gauge", ("evaluator",), "Policy version of the latest evaluation."),
+    Series(
+        "sojourn_evaluator_env_steps", "gauge", ("evaluator",), "Environment steps of the run when that version was published."
+    ),
+    Series("sojourn_evaluator_evaluation_seconds", "histogram", ("evaluator",), "Time of one evaluation.", buckets=DURATION_S),
     # learner
 )
 
