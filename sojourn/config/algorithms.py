@@ -3,6 +3,7 @@
 An algorithm from outside names itself `package.module:attr` and takes what it needs under `settings`.
 """
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -67,9 +68,11 @@ def choose_algorithm(value: Any) -> Any:
     """Make settings from `sac`, `{name: sac, ...}` or settings already made."""
     if isinstance(value, AlgorithmBase):
         return value
+    if not isinstance(value, str | Mapping | None):
+        raise ValueError(f"must be a name or a section with keys of its own, got {value!r}")
     fields = {"name": value} if isinstance(value, str) else dict(value or {})
     name = fields.setdefault("name", "sac")
-    model = KNOWN_ALGORITHMS.get(name, PluginSettings)
+    model = KNOWN_ALGORITHMS.get(str(name), PluginSettings)
     return model.model_validate(fields)
 
 

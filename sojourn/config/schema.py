@@ -11,9 +11,9 @@ from sojourn.config.algorithms import AlgorithmSettings, NetworkSettings, SacSet
 
 
 class Section(BaseModel):
-    """A section of the file: frozen, and an unknown key is an error."""
+    """A section of the file: frozen, and an unknown key is an error. `name: 12` is the text "12"."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, coerce_numbers_to_str=True)
 
 
 class RunSettings(Section):
@@ -169,7 +169,7 @@ class LearnerSettings(Section):
     """The learners."""
 
     replicas: int = Field(1, ge=1, le=64)
-    device: str = "auto"  # auto | cpu | cuda | cuda:N
+    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")  # auto | cpu | cuda | cuda:N
     threads: int = Field(1, ge=1)
     batch_size: int = Field(256, ge=1)
     prefetch: int = Field(16, ge=1)  # batches asked for ahead of use
