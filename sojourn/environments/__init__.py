@@ -1,0 +1,19 @@
+"""Environments: how they are made by name, what of them is stored, and the small ones that come with Sojourn.
+
+    make_environment(settings)                        any Gymnasium id, "module:Id" or "package.module:factory", wrapped
+    schema_of(environment, config, settings)          what its experience looks like
+    read_extras(settings, info)                       declared extra columns of one step
+    render_frame(environment)                         one RGB image, or one line saying how to get it
+
+Importing this package registers `sojourn/...` ids with Gymnasium. May import environment code; no network, no files.
+"""
+
+from sojourn.environments.extras import read_extras
+from sojourn.environments.making import make_environment
+from sojourn.environments.registry import register
+from sojourn.environments.rendering import render_frame
+from sojourn.environments.stored import schema_of
+
+__all__ = ["make_environment", "read_extras", "register", "render_frame", "schema_of"]
+
+register()

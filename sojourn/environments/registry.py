@@ -1,0 +1,32 @@
+"""Which environments come with Sojourn, and what an unknown id may have meant. Touches Gymnasium's registry only."""
+
+import difflib
+
+import gymnasium as gym
+
+OURS = {
+    "sojourn/Catch-v0": "sojourn.environments.catch:Catch",
+    "sojourn/Match-v0": "sojourn.environments.match:Match",
+}
+
+
+def register() -> None:
+    """Register our ids with Gymnasium. Calling it again changes nothing."""
+    for name, entry_point in OURS.items():
+        if name not in gym.registry:
+            gym.register(name, entry_point=entry_point)
+
+
+def near_ids(name: str) -> list[str]:
+    """Up to three registered ids that look like `name`, best first, newest version of each."""
+    newest: dict[str, str] = {}
+    for spec in sorted(gym.registry.values(), key=lambda spec: spec.version or 0):
+        newest[_stem(spec.id)] = spec.id
+    by_lower = {stem.lower(): registered for stem, registered in newest.items()}
+    return [by_lower[stem] for stem in difflib.get_close_matches(_stem(name).lower(), by_lower, n=3)]
+
+
+def _stem(name: str) -> str:
+    """An id without its version: "HalfCheetah-v5" is "HalfCheetah"."""
+    head, separator, version = name.rpartition("-v")
+    return head if separator and version.isdigit() else name
