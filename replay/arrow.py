@@ -1,0 +1,289 @@
+"""How experience becomes Arrow bytes and comes back. Pure: no I/O, no clock (times are handed in), no randomness.
+
+Two bodies, both Arrow IPC streams of one record batch: a chunk (rows of lanes, docs/architecture.md) and a batch (columns of a draw).
+Decoding copies nothing: arrays are read-only views of the body. Booleans travel as uint8, fixed shapes as FixedSizeList,
+ragged columns as List.
+"""
+
+import json
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from replay.rows import END_KIND_SHIFT, STEP, TERMINATED, TRUNCATED, RaggedColumn, Rows
+from sojourn.columns import Column, Schema
+from sojourn.errors import ConfigError, ValidationError
+from sojourn.experience import Columns, Segment
+
+SYSTEM_COLUMNS: tuple[Column, ...] = (
+    Column("lane", "uint32"),
+    Column("sequence", "int64"),
+    Column("episode", "int64"),
+    Column("kind", "uint8"),
+    Column("reward", "float32"),
+    Column("duration_s", "float64"),
+    Column("start_age_s", "float64"),
+    Column("log_prob", "float32"),
+    Column("policy_version", "int64"),
+    Column("priority", "float32"),
+)
+
+
+def stored_columns(schema: Schema) -> list[Column]:
+    """The schema's own columns in the order of a chunk: observation*, action*, extras, core_state.*.
+
+    Raises ConfigError when a declared column takes a name that another one has, or has no elements.
+    """
+    columns = [*schema.observation_columns(), *schema.action_columns(), *schema.extras, *schema.core_state]
+    names = [column.name for column in (*SYSTEM_COLUMNS, *columns)]
+    for column in columns:
+        if names.count(column.name) > 1:
+            raise ConfigError(f"column {column.name!r} is declared twice or is a name of Sojourn's own: rename the extra column")
+        if column.row_bytes == 0:
+            raise ConfigError(f"column {column.name!r} of shape {column.shape} holds nothing")
+    return columns
+
+
+def encode_chunk(schema: Schema, segments: Sequence[Segment], now_s: float) -> bytes:
+    """One chunk of the segments' rows, sorted by lane, then sequence.
+
+    now_s: the clock of `Segment.started_at_s`; ages are reckoned from it.
+    Ragged extras are an object array of T one-dimensional arrays, or [T, max] beside `<name>.length` [T].
+    """
+    return _codec(schema).encode(segments, now_s)
+
+
+def decode_chunk(schema: Schema, body: bytes) -> Rows:
+    """The rows of a chunk. Raises ValidationError when the body is no chunk of this schema. Values are checked by `Store.validate`."""
+    return _codec(schema).decode(body)
+
+
+def encode_columns(columns: Columns) -> bytes:
+    """Columns [N, ...] as one Arrow IPC stream; shapes and booleans are named in the fields' metadata."""
+    signature = tuple((name, array.dtype.str, array.shape[1:]) for name, array in columns.items())
+    arrays = [_to_arrow(np.ascontiguousarray(array)) for array in columns.values()]
+    return _to_ipc(pa.RecordBatch.from_arrays(arrays, schema=_batch_schema(signature)))
+
+
+def decode_columns(body: bytes) -> Columns:
+    """Inverse of `encode_columns`; arrays are read-only views. Raises ValidationError for other bytes."""
+    batch = _from_ipc(body)
+    columns: Columns = {}
+    for name, field, array in zip(batch.schema.names, batch.schema, batch.columns, strict=True):
+        said = json.loads((field.metadata or {}).get(b"numpy", b"{}"))
+        values = _to_numpy(array)
+        shaped = values.reshape((len(array), *said.get("shape", values.shape[1:])))
+        columns[name] = shaped.view(np.bool_) if said.get("dtype") == "bool" else shaped
+    return columns
+
+
+class ChunkCodec:
+    """Encodes and decodes the chunks of one schema; remembers what parsing the schema costs."""
+
+    def __init__(self, schema: Schema) -> None:
+        self.stored = stored_columns(schema)
+        self.arrow_schema = pa.schema([pa.field(c.name, _arrow_type(c), nullable=False) for c in (*SYSTEM_COLUMNS, *self.stored)])
+        self._observation = {column.name for column in schema.observation_columns()}
+        self._action = {column.name for column in schema.action_columns()}
+        self._core_state = {column.name for column in schema.core_state}
+
+    def encode(self, segments: Sequence[Segment], now_s: float) -> bytes:
+        ordered = sorted(segments, key=lambda segment: (segment.lane, segment.first_sequence))
+        parts = [_system_rows(segment, now_s) for segment in ordered]
+        arrays = [
+            pa.array(np.concatenate([part[column.name] for part in parts]).astype(column.dtype, copy=False))
+            for column in SYSTEM_COLUMNS
+        ]
+        arrays += [self._encode_column(column, ordered) for column in self.stored]
+        return _to_ipc(pa.RecordBatch.from_arrays(arrays, schema=self.arrow_schema))
+
+    def _encode_column(self, column: Column, segments: Sequence[Segment]) -> Any:
+        if column.ragged_max:
+            return _encode_ragged(column, segments)
+        parts = [self._column_rows(column, segment) for segment in segments]
+        return _to_arrow(np.concatenate(parts))
+
+    def _column_rows(self, column: Column, segment: Segment) -> np.ndarray:
+        """The segment's rows of a fixed column, in the stored dtype; the closing row has only observations."""
+        steps, rows = len(segment), len(segment) + segment.closed
+        if column.name in self._observation:
+            return np.asarray(segment.observation[column.name])[:rows].astype(column.dtype, copy=False)
+        leaves = segment.action if column.name in self._action else segment.extras
+        if column.name in self._core_state:
+            leaves = segment.core_state
+        values = np.zeros((rows, *column.shape), column.dtype)
+        values[:steps] = leaves[column.name]
+        return values
+
+    def decode(self, body: bytes) -> Rows:
+        batch = _from_ipc(body)
+        self._check_fields(batch.schema)
+        arrays = dict(zip(batch.schema.names, batch.columns, strict=True))
+        for name, array in arrays.items():
+            if array.null_count:
+                raise ValidationError(f"column {name!r} holds {array.null_count} nulls; a row has a value in every column")
+        system = {column.name: _to_numpy(arrays[column.name]) for column in SYSTEM_COLUMNS}
+        ragged = {c.name: _decode_ragged(c, arrays[c.name]) for c in self.stored if c.ragged_max}
+        fixed = {c.name: _decode_fixed(c, arrays[c.name]) for c in self.stored if not c.ragged_max}
+        return Rows(**system, columns=fixed, ragged=ragged)
+
+    def _check_fields(self, found: Any) -> None:
+        """Names, order and types must be those of the schema."""
+        wanted = self.arrow_schema
+        if found.names != wanted.names:
+            lacking = sorted(set(wanted.names) - set(found.names))
+            foreign = sorted(set(found.names) - set(wanted.names))
+            raise ValidationError(f"columns differ from the schema: lacking {lacking}, unknown {foreign}, or in another order")
+        for name in wanted.names:
+            if found.field(name).type != wanted.field(name).type:
+                raise ValidationError(f"column {name!r} is {found.field(name).type}, the schema says {wanted.field(name).type}")
+
+
+_codecs: dict[int, tuple[Schema, ChunkCodec]] = {}
+
+
+def _codec(schema: Schema) -> ChunkCodec:
+    """The schema's codec. Kept by identity: a process knows a handful of schemas, and hashing one costs more than a chunk."""
+    known = _codecs.get(id(schema))
+    if known is not None and known[0] is schema:
+        return known[1]
+    if len(_codecs) >= 64:
+        _codecs.clear()
+    codec = ChunkCodec(schema)
+    _codecs[id(schema)] = (schema, codec)
+    return codec
+
+
+def _system_rows(segment: Segment, now_s: float) -> Columns:
+    """System columns of a segment's rows; its closing row has no reward, duration or action."""
+    steps, rows = len(segment), len(segment) + segment.closed
+    kind = (
+        STEP
+        | np.asarray(segment.terminated, np.uint8) * TERMINATED
+        | np.asarray(segment.truncated, np.uint8) * TRUNCATED
+        | np.asarray(segment.end_kind, np.uint8) << END_KIND_SHIFT
+    )
+    no_estimate = np.full(steps, np.nan, np.float32)
+
+    def padded(values: np.ndarray, closing: float = 0) -> np.ndarray:
+        return np.append(values, np.array([closing], np.asarray(values).dtype)) if segment.closed else np.asarray(values)
+
+    return {
+        "lane": np.full(rows, segment.lane, np.uint32),
+        "sequence": np.arange(segment.first_sequence, segment.first_sequence + rows, dtype=np.int64),
+        "episode": np.full(rows, segment.episode, np.int64),
+        "kind": padded(kind.astype(np.uint8)),
+        "reward": padded(segment.reward),
+        "duration_s": padded(segment.duration_s),
+        "start_age_s": padded(np.maximum(now_s - np.asarray(segment.started_at_s, np.float64), 0.0)),
+        "log_prob": padded(segment.log_prob),
+        "policy_version": padded(segment.policy_version),
+        "priority": padded(no_estimate if segment.priority is None else segment.priority, np.nan),
+    }
+
+
+def _encode_ragged(column: Column, segments: Sequence[Segment]) -> Any:
+    """All rows' lists as one Arrow list array; closing rows have empty lists."""
+    lists: list[np.ndarray] = []
+    for segment in segments:
+        lists += _ragged_lists(column, segment)
+        lists += [np.zeros(0, column.dtype)] * segment.closed
+    lengths = np.array([len(values) for values in lists], np.int64)
+    if len(lengths) and lengths.max() > column.ragged_max:
+        raise ValidationError(f"{column.name} holds {lengths.max()} elements in one row, ragged_max is {column.ragged_max}")
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+    values = np.concatenate([*lists, np.zeros(0, column.dtype)]).astype(column.dtype, copy=False)
+    return pa.ListArray.from_arrays(pa.array(offsets), _to_arrow(values), type=_arrow_type(column))
+
+
+def _ragged_lists(column: Column, segment: Segment) -> list[np.ndarray]:
+    rows = segment.extras[column.name]
+    lengths = segment.extras.get(f"{column.name}.length")
+    if lengths is None:
+        return [np.asarray(row).ravel() for row in rows]
+    return [np.asarray(row)[:length] for row, length in zip(rows, lengths, strict=True)]
+
+
+def _decode_fixed(column: Column, array: Any) -> np.ndarray:
+    values = _to_numpy(array).reshape((len(array), *column.shape))
+    return values.view(np.bool_) if column.dtype == "bool" else values
+
+
+def _decode_ragged(column: Column, array: Any) -> RaggedColumn:
+    """Views of a list array. Offsets are checked here, since whoever copies by them trusts them."""
+    offsets = array.offsets.to_numpy(zero_copy_only=True).astype(np.int64)
+    values = _to_numpy(array.values)
+    lengths = np.diff(offsets)
+    if offsets[0] < 0 or offsets[-1] > len(values) or (len(lengths) and lengths.min() < 0):
+        raise ValidationError(f"column {column.name!r} has list offsets outside its {len(values)} values")
+    if len(lengths) and lengths.max() > column.ragged_max:
+        raise ValidationError(f"{column.name} holds {lengths.max()} elements in one row, ragged_max is {column.ragged_max}")
+    return RaggedColumn(values.view(np.bool_) if column.dtype == "bool" else values, offsets)
+
+
+def _arrow_type(column: Column) -> Any:
+    item = _item_type(column.dtype)
+    if column.ragged_max:
+        return pa.list_(item)
+    return pa.list_(item, int(np.prod(column.shape, dtype=np.int64))) if column.shape else item
+
+
+def _item_type(dtype: str) -> Any:
+    if dtype == "bool":
+        return pa.uint8()
+    try:
+        return pa.from_numpy_dtype(np.dtype(dtype))
+    except (TypeError, pa.ArrowException) as error:
+        raise ConfigError(f"columns of dtype {dtype} cannot be stored: {error}") from error
+
+
+def _to_arrow(array: np.ndarray) -> Any:
+    """An Arrow array over the same memory: [N] primitive, [N, ...] fixed-size lists."""
+    plain = array.view(np.uint8) if array.dtype == np.bool_ else array
+    if plain.ndim == 1:
+        return pa.array(plain)
+    return pa.FixedSizeListArray.from_arrays(pa.array(plain.reshape(-1)), int(np.prod(plain.shape[1:], dtype=np.int64)))
+
+
+def _to_numpy(array: Any) -> np.ndarray:
+    """View of an Arrow array: primitives [N], fixed-size lists [N, size]."""
+    if pa.types.is_fixed_size_list(array.type):
+        flat: np.ndarray = array.flatten().to_numpy(zero_copy_only=True)
+        return flat.reshape(len(array), array.type.list_size)
+    values: np.ndarray = array.to_numpy(zero_copy_only=True)
+    return values
+
+
+@lru_cache(maxsize=256)
+def _batch_schema(signature: tuple[tuple[str, str, tuple[int, ...]], ...]) -> Any:
+    fields = []
+    for name, dtype_text, shape in signature:
+        dtype = np.dtype(dtype_text)
+        column = Column(name, dtype.name, shape)
+        metadata = {"numpy": json.dumps({"shape": list(shape), "dtype": dtype.name})}
+        fields.append(pa.field(name, _arrow_type(column), nullable=False, metadata=metadata))
+    return pa.schema(fields)
+
+
+def _to_ipc(batch: Any) -> bytes:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, batch.schema) as writer:
+        writer.write_batch(batch)
+    body: bytes = sink.getvalue().to_pybytes()
+    return body
+
+
+def _from_ipc(body: bytes) -> Any:
+    """The single record batch of an Arrow IPC stream, its buffers checked against its lengths."""
+    try:
+        with pa.ipc.open_stream(pa.py_buffer(body)) as reader:
+            batches = list(reader)
+        if len(batches) != 1:
+            raise ValidationError(f"a body holds one record batch, got {len(batches)}")
+        batches[0].validate()
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise ValidationError(f"not an Arrow IPC stream of rows: {error}") from error
+    return batches[0]
