@@ -5,7 +5,7 @@ No torch, no I/O. `sojourn.config.load` reads files and overrides into these mod
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from sojourn.config.algorithms import AlgorithmSettings, NetworkSettings, SacSettings
 
@@ -29,6 +29,32 @@ class RunSettings(Section):
     init_from: str = ""  # run folder or checkpoint whose policy to start from
 
 
+ROW_COLUMNS = (
+    "lane",
+    "sequence",
+    "episode",
+    "kind",
+    "reward",
+    "duration_s",
+    "start_age_s",
+    "log_prob",
+    "policy_version",
+    "priority",
+)
+BATCH_COLUMNS = (
+    "observation",
+    "next_observation",
+    "action",
+    "core_state",
+    "info",
+    "terminated",
+    "truncated",
+    "end_kind",
+    "mask",
+    "length",
+)
+
+
 class ExtraColumn(Section):
     """An extra column read from `info[key]` of every step (or of reset, for scope episode)."""
 
@@ -40,6 +66,15 @@ class ExtraColumn(Section):
     info_key: str = ""  # empty: the same as `name`
     default: float = 0.0  # value where info lacks the key
     task: bool = False  # labels tasks in statistics and weightings
+
+    @field_validator("name")
+    @classmethod
+    def _free(cls, name: str) -> str:
+        if name in ROW_COLUMNS + BATCH_COLUMNS:
+            raise ValueError(
+                f"extra column {name!r} has the name of a column that every row has; choose another, with info_key: {name}"
+            )
+        return name
 
 
 class EnvironmentSettings(Section):
