@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17protos/parameters.proto\x12\nsojourn.v1\"\xa2\x01\n\x08Manifest\x12\x16\n\x0epolicy_version\x18\x01 \x01(\x03\x12\x14\n\x0clearner_step\x18\x02 \x01(\x04\x12\x11\n\tenv_steps\x18\x03 \x01(\x04\x12\x13\n\x0btotal_bytes\x18\x04 \x01(\x04\x12\x0e\n\x06sha256\x18\x05 \x01(\x0c\x12\x0e\n\x06run_id\x18\x06 \x01(\t\x12\x11\n\talgorithm\x18\x07 \x01(\t\x12\r\n\x05\x61ge_s\x18\x08 \x01(\x01\"S\n\x0ePublishRequest\x12(\n\x08manifest\x18\x01 \x01(\x0b\x32\x14.sojourn.v1.ManifestH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part\"&\n\x0cPublishReply\x12\x16\n\x0epolicy_version\x18\x01 \x01(\x03\"b\n\x0cWatchRequest\x12\x11\n\tclient_id\x18\x01 \x01(\t\x12\x15\n\rafter_version\x18\x02 \x01(\x03\x12\x18\n\x10\x63ontract_version\x18\x03 \x01(\r\x12\x0e\n\x06run_id\x18\x04 \x01(\t\"O\n\nWatchReply\x12(\n\x08manifest\x18\x01 \x01(\x0b\x32\x14.sojourn.v1.ManifestH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part\"\x0f\n\rLatestRequest\"a\n\x0bLatestReply\x12&\n\x08manifest\x18\x01 \x01(\x0b\x32\x14.sojourn.v1.Manifest\x12\x10\n\x08watchers\x18\x02 \x01(\r\x12\x18\n\x10\x63ontract_version\x18\x03 \x01(\r2\xca\x01\n\nParameters\x12\x41\n\x07Publish\x12\x1a.sojourn.v1.PublishRequest\x1a\x18.sojourn.v1.PublishReply(\x01\x12;\n\x05Watch\x12\x18.sojourn.v1.WatchRequest\x1a\x16.sojourn.v1.WatchReply0\x01\x12<\n\x06Latest\x12\x19.sojourn.v1.LatestRequest\x1a\x17.sojourn.v1.LatestReplyb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17protos/parameters.proto\x12\nsojourn.v1\"\xbc\x01\n\x08Manifest\x12\x16\n\x0epolicy_version\x18\x01 \x01(\x03\x12\x14\n\x0clearner_step\x18\x02 \x01(\x04\x12\x11\n\tenv_steps\x18\x03 \x01(\x04\x12\x13\n\x0btotal_bytes\x18\x04 \x01(\x04\x12\x0e\n\x06sha256\x18\x05 \x01(\x0c\x12\x0e\n\x06run_id\x18\x06 \x01(\t\x12\x11\n\talgorithm\x18\x07 \x01(\t\x12\r\n\x05\x61ge_s\x18\x08 \x01(\x01\x12\x18\n\x10\x63ontract_version\x18\t \x01(\r\"S\n\x0ePublishRequest\x12(\n\x08manifest\x18\x01 \x01(\x0b\x32\x14.sojourn.v1.ManifestH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part\"&\n\x0cPublishReply\x12\x16\n\x0epolicy_version\x18\x01 \x01(\x03\"b\n\x0cWatchRequest\x12\x11\n\tclient_id\x18\x01 \x01(\t\x12\x15\n\rafter_version\x18\x02 \x01(\x03\x12\x18\n\x10\x63ontract_version\x18\x03 \x01(\r\x12\x0e\n\x06run_id\x18\x04 \x01(\t\"O\n\nWatchReply\x12(\n\x08manifest\x18\x01 \x01(\x0b\x32\x14.sojourn.v1.ManifestH\x00\x12\x0f\n\x05\x63hunk\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part\"\x0f\n\rLatestRequest\"a\n\x0bLatestReply\x12&\n\x08manifest\x18\x01 \x01(\x0b\x32\x14.sojourn.v1.Manifest\x12\x10\n\x08watchers\x18\x02 \x01(\r\x12\x18\n\x10\x63ontract_version\x18\x03 \x01(\r2\xca\x01\n\nParameters\x12\x41\n\x07Publish\x12\x1a.sojourn.v1.PublishRequest\x1a\x18.sojourn.v1.PublishReply(\x01\x12;\n\x05Watch\x12\x18.sojourn.v1.WatchRequest\x1a\x16.sojourn.v1.WatchReply0\x01\x12<\n\x06Latest\x12\x19.sojourn.v1.LatestRequest\x1a\x17.sojourn.v1.LatestReplyb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,19 +32,19 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'protos.parameters_pb2', _gl
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_MANIFEST']._serialized_start=40
-  _globals['_MANIFEST']._serialized_end=202
-  _globals['_PUBLISHREQUEST']._serialized_start=204
-  _globals['_PUBLISHREQUEST']._serialized_end=287
-  _globals['_PUBLISHREPLY']._serialized_start=289
-  _globals['_PUBLISHREPLY']._serialized_end=327
-  _globals['_WATCHREQUEST']._serialized_start=329
-  _globals['_WATCHREQUEST']._serialized_end=427
-  _globals['_WATCHREPLY']._serialized_start=429
-  _globals['_WATCHREPLY']._serialized_end=508
-  _globals['_LATESTREQUEST']._serialized_start=510
-  _globals['_LATESTREQUEST']._serialized_end=525
-  _globals['_LATESTREPLY']._serialized_start=527
-  _globals['_LATESTREPLY']._serialized_end=624
-  _globals['_PARAMETERS']._serialized_start=627
-  _globals['_PARAMETERS']._serialized_end=829
+  _globals['_MANIFEST']._serialized_end=228
+  _globals['_PUBLISHREQUEST']._serialized_start=230
+  _globals['_PUBLISHREQUEST']._serialized_end=313
+  _globals['_PUBLISHREPLY']._serialized_start=315
+  _globals['_PUBLISHREPLY']._serialized_end=353
+  _globals['_WATCHREQUEST']._serialized_start=355
+  _globals['_WATCHREQUEST']._serialized_end=453
+  _globals['_WATCHREPLY']._serialized_start=455
+  _globals['_WATCHREPLY']._serialized_end=534
+  _globals['_LATESTREQUEST']._serialized_start=536
+  _globals['_LATESTREQUEST']._serialized_end=551
+  _globals['_LATESTREPLY']._serialized_start=553
+  _globals['_LATESTREPLY']._serialized_end=650
+  _globals['_PARAMETERS']._serialized_start=653
+  _globals['_PARAMETERS']._serialized_end=855
 # @@protoc_insertion_point(module_scope)

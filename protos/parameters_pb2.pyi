@@ -6,7 +6,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Manifest(_message.Message):
-    __slots__ = ("policy_version", "learner_step", "env_steps", "total_bytes", "sha256", "run_id", "algorithm", "age_s")
+    __slots__ = ("policy_version", "learner_step", "env_steps", "total_bytes", "sha256", "run_id", "algorithm", "age_s", "contract_version")
     POLICY_VERSION_FIELD_NUMBER: _ClassVar[int]
     LEARNER_STEP_FIELD_NUMBER: _ClassVar[int]
     ENV_STEPS_FIELD_NUMBER: _ClassVar[int]
@@ -15,6 +15,7 @@ class Manifest(_message.Message):
     RUN_ID_FIELD_NUMBER: _ClassVar[int]
     ALGORITHM_FIELD_NUMBER: _ClassVar[int]
     AGE_S_FIELD_NUMBER: _ClassVar[int]
+    CONTRACT_VERSION_FIELD_NUMBER: _ClassVar[int]
     policy_version: int
     learner_step: int
     env_steps: int
@@ -23,7 +24,8 @@ class Manifest(_message.Message):
     run_id: str
     algorithm: str
     age_s: float
-    def __init__(self, policy_version: _Optional[int] = ..., learner_step: _Optional[int] = ..., env_steps: _Optional[int] = ..., total_bytes: _Optional[int] = ..., sha256: _Optional[bytes] = ..., run_id: _Optional[str] = ..., algorithm: _Optional[str] = ..., age_s: _Optional[float] = ...) -> None: ...
+    contract_version: int
+    def __init__(self, policy_version: _Optional[int] = ..., learner_step: _Optional[int] = ..., env_steps: _Optional[int] = ..., total_bytes: _Optional[int] = ..., sha256: _Optional[bytes] = ..., run_id: _Optional[str] = ..., algorithm: _Optional[str] = ..., age_s: _Optional[float] = ..., contract_version: _Optional[int] = ...) -> None: ...
 
 class PublishRequest(_message.Message):
     __slots__ = ("manifest", "chunk")

@@ -41,6 +41,21 @@ SERIES: tuple[Series, ...] = (
     ),
     # replay
     # parameters
+    Series("sojourn_parameters_version", "gauge", ("parameters",), "Latest policy version, 0 before the first publication."),
+    Series("sojourn_parameters_publishes", "counter", ("parameters",), "Publications that were made durable."),
+    Series("sojourn_parameters_refused", "counter", ("parameters",), "Publications that were refused or could not be kept."),
+    Series("sojourn_parameters_published_bytes", "counter", ("parameters",), "Bytes of tensors in publications."),
+    Series(
+        "sojourn_parameters_publish_seconds", "histogram", ("parameters",), "From a publication's first byte until it is durable."
+    ),
+    Series("sojourn_parameters_watchers", "gauge", ("parameters",), "Streams that follow the parameters now."),
+    Series("sojourn_parameters_sent_versions", "counter", ("parameters",), "Versions sent, over all watchers."),
+    Series(
+        "sojourn_parameters_skipped_versions",
+        "counter",
+        ("parameters",),
+        "Versions that watchers did not see because a newer one had overtaken them.",
+    ),
     # actors
     Series("sojourn_actor_env_steps", "counter", ("actor",), "Environment steps that have a row: completed and killed actions."),
     Series("sojourn_actor_episodes", "counter", ("actor",), "Episodes that ended by themselves or by a killed action."),

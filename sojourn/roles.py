@@ -38,6 +38,7 @@ class RoleContext:
 
     run_id: random identity of the run, the same over restarts and resumes.  index: number among the role's replicas.
     fleet: actors only, "" is the default fleet.  replay, parameters: how to find the services.
+    listen: "host:port" that a service binds, port 0 is any free one; it is reached at that host.
     stop: set once when the role shall drain and return.
     """
 
@@ -49,6 +50,7 @@ class RoleContext:
     fleet: str = ""
     replay: tuple[Address, ...] = ()
     parameters: Address | None = None
+    listen: str = "127.0.0.1:0"
     stop: threading.Event = field(default_factory=threading.Event)
 
     @property

@@ -1,0 +1,29 @@
+"""The parameter service as a role of a run: serves until told to stop, and says where."""
+
+import asyncio
+
+from sojourn.metrics import Metrics
+from sojourn.parameters.service import ParameterServer
+from sojourn.roles import RoleContext
+
+STOP_POLL_S = 0.1
+
+
+def run(context: RoleContext) -> None:
+    """Serve the run's parameters from RUN/parameters until `context.stop` is set."""
+    metrics = Metrics("parameters")
+    metrics_host = context.config.metrics.host
+    metrics_port = metrics.serve(metrics_host, 0)
+    asyncio.run(_serve(context, metrics, f"{metrics_host}:{metrics_port}"))
+
+
+async def _serve(context: RoleContext, metrics: Metrics, metrics_at: str) -> None:
+    server = ParameterServer(context.run_folder / "parameters", context.run_id, metrics)
+    host = context.listen.rpartition(":")[0]
+    port = await server.start(context.listen)
+    context.announce(address=f"{host}:{port}", metrics=metrics_at)
+    try:
+        while not context.stop.is_set():
+            await asyncio.to_thread(context.stop.wait, STOP_POLL_S)
+    finally:
+        await server.stop()
