@@ -28,11 +28,9 @@ _RATIO = ("{table}.limiter.samples_per_insert",)
 _ROWS = ("{table}.capacity_steps",)
 FOREIGN: dict[str, tuple[str, ...]] = {
     "alpha": ("{table}.priority_exponent",),
-    "batch_size": ("learners.batch_size",),
     "beta": ("{table}.importance_exponent",),
     "buffer_capacity": _ROWS,
     "buffer_size": _ROWS,
-    "device": ("learners.device",),
     "ent_coef": ("algorithm.initial_temperature",),
     "env": ("environment.id",),
     "env_id": ("environment.id",),
@@ -65,7 +63,6 @@ FOREIGN: dict[str, tuple[str, ...]] = {
     "prioritized_replay_beta": ("{table}.importance_exponent",),
     "replay_ratio": _RATIO,
     "rollout_fragment_length": ("actors.segment_steps",),
-    "seed": ("run.seed",),
     "target_update_interval": ("algorithm.target_update_every", "algorithm.target_update_rate"),
     "tau": ("algorithm.target_update_rate", "algorithm.target_update_every"),
     "total_timesteps": ("run.env_steps",),
@@ -135,11 +132,15 @@ def algorithm_model(value: Any) -> type[BaseModel]:
 def suggestion(key: str, values: Mapping[str, Any]) -> str:
     """What to write instead of the unknown `key`: "did you mean x.y?", our word for a foreign one, or where to look."""
     known = known_keys(values)
-    leaf = key.rpartition(".")[2]
-    near = _nearest(key, known)
-    if leaf in FOREIGN and not (near and near.rpartition(".")[2] == leaf and leaf not in ("seed", "batch_size", "device")):
+    leaf = _leaf(key)
+    if leaf in FOREIGN and leaf not in map(_leaf, known):
         return _in_our_words(leaf, known, values)
+    near = _nearest(key, known)
     return f"did you mean {near}?" if near else "`sojourn config` lists every key"
+
+
+def _leaf(key: str) -> str:
+    return key.rpartition(".")[2]
 
 
 def _in_our_words(leaf: str, known: list[str], values: Mapping[str, Any]) -> str:
@@ -153,17 +154,14 @@ def _in_our_words(leaf: str, known: list[str], values: Mapping[str, Any]) -> str
 
 
 def _nearest(key: str, known: list[str]) -> str:
-    """The known key that ends in the same word, else the one spelled most alike, else ""."""
-    section, _, leaf = key.rpartition(".")
-    same_leaf = [other for other in known if other.rpartition(".")[2] == leaf]
+    """The known key that ends in the same word, else one spelled alike in the same section, anywhere, or as a whole; else ""."""
+    section, leaf = key.rpartition(".")[0], _leaf(key)
+    same_leaf = [other for other in known if _leaf(other) == leaf]
     if same_leaf:
         return difflib.get_close_matches(key, same_leaf, n=1, cutoff=0.0)[0]
-    siblings = {other.rpartition(".")[2]: other for other in known if other.rpartition(".")[0] == section}
-    beside = difflib.get_close_matches(leaf, siblings, n=1, cutoff=0.6)
-    if beside:
-        return siblings[beside[0]]
-    leaves = {other.rpartition(".")[2]: other for other in known}
-    anywhere = difflib.get_close_matches(leaf, leaves, n=1, cutoff=0.8)
-    if anywhere:
-        return leaves[anywhere[0]]
-    return next(iter(difflib.get_close_matches(key, known, n=1, cutoff=0.6)), "")
+    siblings = {_leaf(other): other for other in known if other.rpartition(".")[0] == section}
+    leaves = {_leaf(other): other for other in known}
+    for word, candidates, cutoff in ((leaf, siblings, 0.6), (leaf, leaves, 0.8), (key, {other: other for other in known}, 0.6)):
+        if near := difflib.get_close_matches(word, candidates, n=1, cutoff=cutoff):
+            return candidates[near[0]]
+    return ""

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from sojourn.config.algorithms import KNOWN_ALGORITHMS
 from sojourn.config.keys import suggestion
+from sojourn.config.schema import COLUMN_NAME, DEVICE
 from sojourn.config.yaml_text import KeyPath
 
 _NEEDS = {
@@ -29,6 +30,10 @@ _NEEDS = {
     "dict_type": "a mapping of keys to values",
     "model_type": "a section with keys of its own",
     "model_attributes_type": "a section with keys of its own",
+}
+_PATTERNS = {
+    COLUMN_NAME: "lower-case letters, digits and _, a letter first",
+    DEVICE: "auto, cpu, cuda or cuda:N",
 }
 _BOUNDS = {
     "greater_than": ("above", "gt"),
@@ -81,7 +86,7 @@ def _needed(record: Any) -> str:
     if kind == "literal_error":
         return str(context["expected"]).replace("'", "")
     if kind == "string_pattern_mismatch":
-        return f"text like {context['pattern']}"
+        return _PATTERNS.get(context["pattern"], f"text like {context['pattern']}")
     return _NEEDS.get(kind) or str(record["msg"]).lower()
 
 

@@ -3,9 +3,11 @@
 No torch, no I/O. `sojourn.config.load` reads files and overrides into these models. Defaults are those of a laptop run of SAC.
 """
 
-from typing import Any, Literal
+import difflib
+import re
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from sojourn.config.algorithms import AlgorithmSettings, NetworkSettings, SacSettings
 
@@ -14,6 +16,32 @@ class Section(BaseModel):
     """A section of the file: frozen, and an unknown key is an error. `name: 12` is the text "12"."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, coerce_numbers_to_str=True)
+
+
+COLUMN_NAME = r"^[a-z][a-z0-9_]*$"
+DEVICE = r"^(auto|cpu|cuda(:\d+)?)$"
+SAMPLERS = ("prioritised", "uniform", "fifo")
+REMOVERS = ("fifo", "lowest_priority")
+WEIGHTS = ("none", "linear", "inclusion", "pool")
+"""Short names of plug-ins, so that a wrong one is refused before their rooms are imported; a test compares them with the owners'."""
+
+
+def plugin_name(concept: str, known: tuple[str, ...]) -> AfterValidator:
+    """Accept a short name or `package.module:attribute`."""
+
+    def check(name: str) -> str:
+        if name in known or re.fullmatch(r"[\w.]+:[\w.]+", name):
+            return name
+        near = difflib.get_close_matches(name, known, n=1)
+        meant = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}; or give package.module:attribute"
+        raise ValueError(f"unknown {concept} {name!r}; {meant}")
+
+    return AfterValidator(check)
+
+
+Sampler = Annotated[str, plugin_name("sampler", SAMPLERS)]
+Remover = Annotated[str, plugin_name("remover", REMOVERS)]
+Weight = Annotated[str, plugin_name("duration weight", WEIGHTS)]
 
 
 class RunSettings(Section):
@@ -58,7 +86,7 @@ BATCH_COLUMNS = (
 class ExtraColumn(Section):
     """An extra column read from `info[key]` of every step (or of reset, for scope episode)."""
 
-    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    name: str = Field(pattern=COLUMN_NAME)
     dtype: Literal["float32", "float64", "int64", "int32", "uint8", "bool"] = "float32"
     shape: tuple[int, ...] = ()
     ragged_max: int = Field(0, ge=0)
@@ -115,7 +143,7 @@ class LimiterSettings(Section):
 class TableDurationSettings(Section):
     """Duration weighting of a table's draws (docs/duration.md)."""
 
-    weight: str = "inclusion"  # none | linear | inclusion | pool | package.module:attr
+    weight: Weight = "inclusion"  # none | linear | inclusion | pool | package.module:attr
     apply: Literal["weight", "draw"] = "weight"
     applies_to: Literal["policy", "all"] | None = None  # None: policy for linear, all for the others
     cap: float | None = Field(None, gt=0)  # on the normalised weight; None: sqrt(batch size)
@@ -131,11 +159,11 @@ class TableSettings(Section):
     burn_in: int = Field(0, ge=0)  # sequence: first steps that only warm the state
     capacity_steps: int = Field(1_000_000, ge=64)
     capacity_bytes: int = Field(2_000_000_000, ge=1_000_000)
-    sampler: str = "prioritised"  # prioritised | uniform | fifo | package.module:attr
+    sampler: Sampler = "prioritised"  # prioritised | uniform | fifo | package.module:attr
     priority_exponent: float = Field(0.6, ge=0, le=2)
     importance_exponent: float = Field(0.4, ge=0, le=1)
     importance_exponent_end: float = Field(1.0, ge=0, le=1)  # reached linearly at run.env_steps
-    remover: str = "fifo"  # fifo | lowest_priority | package.module:attr
+    remover: Remover = "fifo"  # fifo | lowest_priority | package.module:attr
     max_times_sampled: int = Field(0, ge=0)  # 0: no limit
     order: Literal["completion", "start"] = "completion"  # fifo sampler only
     consume: bool = False  # drawn items are leased and removed when consumed (fifo tables)
@@ -204,7 +232,7 @@ class LearnerSettings(Section):
     """The learners."""
 
     replicas: int = Field(1, ge=1, le=64)
-    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")  # auto | cpu | cuda | cuda:N
+    device: str = Field("auto", pattern=DEVICE)  # auto | cpu | cuda | cuda:N
     threads: int = Field(1, ge=1)
     batch_size: int = Field(256, ge=1)
     prefetch: int = Field(16, ge=1)  # batches asked for ahead of use
