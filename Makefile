@@ -1,0 +1,74 @@
+# Sojourn. `make help` lists the targets. `make demo` and `make test` set themselves up on a fresh machine; nothing needs root.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check format proto bench clean
+
+MINUTES ?= 3
+# Python to build .venv with; empty: the first of python3, python3.13, python3.12, python3.11 that is new enough.
+PYTHON ?=
+# PyTorch's CPU builds. Asked only if the configured package index has none.
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+
+BIN := .venv/bin
+PACKAGES := protos sojourn replay actors learners
+# Names the set of packages in .venv: another set of pins makes another stamp, and `make` sets up again.
+STAMP := .venv/set-up-$(shell cat constraints.txt pyproject.toml | cksum | cut -d' ' -f1)
+TORCH := $(shell grep '^torch==' constraints.txt)
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --constraint constraints.txt
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 16
+	@echo "  MINUTES=$(MINUTES) of HalfCheetah in \`make demo\`; PYTHON=python3.12 chooses an interpreter"
+
+setup: $(STAMP)  ## .venv with pinned packages and compiled kernels (the others do it too)
+
+$(STAMP):
+	@echo "Setting up .venv: about 0.7 GB to fetch (CPU PyTorch is 0.2 GB of it), 2 GB on disk, two to five minutes; once."
+	@test -x $(BIN)/python || { python=$$(for name in $(or $(PYTHON),python3 python3.13 python3.12 python3.11); do \
+		$$name -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$name && break; done) \
+		|| { echo "Sojourn needs Python 3.11, 3.12 or 3.13: install one (Debian: apt install python3 python3-venv), or make PYTHON=path"; exit 1; }; \
+		echo "1/4 $$($$python --version) ($$(command -v $$python)) -> .venv"; \
+		$$python -m venv .venv || { rm -rf .venv; echo "$$python cannot make a virtual environment (Debian: apt install python3-venv)"; exit 1; }; }
+	@echo "2/4 $(TORCH), the CPU build"
+	@$(PIP) --no-deps '$(TORCH)+cpu' 2>/dev/null || $(PIP) --no-deps --index-url $(TORCH_INDEX) '$(TORCH)'
+	@echo "3/4 the other packages"
+	@$(PIP) --quiet setuptools
+	@$(PIP) --only-binary :all: --no-build-isolation --editable '.[dev]'
+	@echo "4/4 compiling the replay's kernels"
+	@$(BIN)/python -m replay.kernels
+	@rm -f .venv/set-up-*
+	@touch $@
+
+demo: $(STAMP)  ## Pendulum solved in a minute, then HalfCheetah for MINUTES, with plots and video
+	@echo "Pendulum-v1: from random swings to standing upright. Expected return -200 or better."
+	@$(BIN)/sojourn train configs/pendulum.yaml run.minutes=1 evaluation.video=true
+	@echo "HalfCheetah-v5 with SAC for $(MINUTES) minutes."
+	@$(BIN)/sojourn train configs/halfcheetah.yaml run.minutes=$(MINUTES) evaluation.video=true
+
+test: $(STAMP)  ## every test; fixed seeds, at most 8 minutes on 2 cores
+	@$(BIN)/python -m pytest
+
+check: $(STAMP)  ## format, lint, types, import contracts, generated code
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@fresh=$$(mktemp -d) && trap 'rm -rf "$$fresh"' EXIT && $(MAKE) --no-print-directory proto PROTO_OUT="$$fresh" && \
+		for file in protos/*_pb2*; do cmp "$$fresh/$$file" "$$file" || { echo "$$file is not what protos/*.proto give: make proto"; exit 1; }; done
+
+format: $(STAMP)  ## format and sort imports
+	@$(BIN)/ruff check --fix --select I .
+	@$(BIN)/ruff format .
+
+PROTO_OUT ?= .
+proto: $(STAMP)  ## regenerate protos/*_pb2* from protos/*.proto
+	@$(BIN)/python -m grpc_tools.protoc -I. --python_out=$(PROTO_OUT) --pyi_out=$(PROTO_OUT) --grpc_python_out=$(PROTO_OUT) protos/*.proto
+
+bench: $(STAMP)  ## inserts and samples a second through the real replay service
+	@$(BIN)/python benchmarks/replay.py
+
+clean:  ## remove what building and testing leave behind (not .venv, not runs/)
+	@rm -rf build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .numba_cache
+	@find $(PACKAGES) tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
