@@ -84,3 +84,16 @@ def announced_address(run_folder: Path, name: str) -> Address:
 def fixed_address(target: str) -> Address:
     """A given address: "host:port", "dns:///name:port" or "unix:/path"."""
     return lambda: target
+
+
+def replay_addresses(config: Config, run_folder: Path) -> tuple[Address, ...]:
+    """Where the replay shards are, by shard: given ones, or those that announce themselves in the run folder."""
+    if config.replay.addresses:
+        return tuple(fixed_address(target) for target in config.replay.addresses)
+    return tuple(announced_address(run_folder, f"replay-{shard}") for shard in range(config.replay.shards))
+
+
+def parameters_address(config: Config, run_folder: Path) -> Address:
+    """Where the parameter service is: the given one, or the one that announces itself in the run folder."""
+    given = config.parameters.address
+    return fixed_address(given) if given else announced_address(run_folder, "parameters-0")

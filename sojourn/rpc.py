@@ -60,6 +60,11 @@ def server_options(max_message_bytes: int) -> list[tuple[str, int]]:
     ]
 
 
+def reached_at(listen: str, port: int) -> str:
+    """The target under which a server that listens at `listen` with this port is reached from the same network."""
+    return listen if listen.startswith("unix:") else f"{listen.rpartition(':')[0]}:{port}"
+
+
 def status_of(error: SojournError) -> grpc.StatusCode:
     """The status code that a servicer answers with."""
     return next((code for kind, code in _TO_STATUS.items() if isinstance(error, kind)), grpc.StatusCode.INTERNAL)

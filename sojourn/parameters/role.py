@@ -5,6 +5,7 @@ import asyncio
 from sojourn.metrics import Metrics
 from sojourn.parameters.service import ParameterServer
 from sojourn.roles import RoleContext
+from sojourn.rpc import reached_at
 
 STOP_POLL_S = 0.1
 
@@ -19,9 +20,8 @@ def run(context: RoleContext) -> None:
 
 async def _serve(context: RoleContext, metrics: Metrics, metrics_at: str) -> None:
     server = ParameterServer(context.run_folder / "parameters", context.run_id, metrics)
-    host = context.listen.rpartition(":")[0]
     port = await server.start(context.listen)
-    context.announce(address=f"{host}:{port}", metrics=metrics_at)
+    context.announce(address=reached_at(context.listen, port), metrics=metrics_at)
     try:
         while not context.stop.is_set():
             await asyncio.to_thread(context.stop.wait, STOP_POLL_S)
