@@ -8,6 +8,7 @@ SojournError
   |- UnavailableError       a service cannot be reached or has lost its durable tier; try again
   |- CheckpointError        a checkpoint or archive cannot be written, or is truncated or foreign
   |- DeadlineError          an answer did not come in time
+  |- HungError              an environment of this process does not return; only a new process helps
 
 A message says what happened, with which values, and what to try. `exit_code` is what the command line ends with.
 """
@@ -55,3 +56,9 @@ class CheckpointError(SojournError):
 
 class DeadlineError(SojournError):
     """An answer did not come within its deadline."""
+
+
+class HungError(SojournError):
+    """An environment of this process does not return. The role's supervisor ends the process and starts another."""
+
+    exit_code = 7
