@@ -1,0 +1,1 @@
+"""The replay service and its client: experience in, prioritised batches out. Never imports torch."""

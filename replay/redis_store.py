@@ -1,0 +1,220 @@
+"""The durable tier of a shard: what is kept under which key of a Redis-compatible server.
+
+Network I/O on the caller's event loop; no clock, no retries (replay/ingest.py decides when to try again). All keys of a shard
+carry one hash tag, `{sojourn:<run_id>:<shard>}`, so that they live on one node of a cluster:
+
+    <tag>:owner     string   incarnation of the service that may write
+    <tag>:schema    string   the experience schema, JSON
+    <tag>:chunks    stream   id `<first row number>-0`; fields: h header JSON, b Arrow body, k CRC-32 of both
+    <tag>:fences    hash     `<client>/<incarnation>` -> `<last message number> <live | closed>`
+    <tag>:clients   hash     `<client>/<incarnation>` -> JSON: host, environment, seed (lineage)
+    <tag>:pages     hash     page name -> packed bytes of the latest snapshot
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import redis.asyncio
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import NoScriptError, OutOfMemoryError, RedisError, ResponseError
+
+from replay.commit import COMMIT, Commit, CorruptedChunk, StoredChunk, checksum
+from replay.durability import Confirmation, ServerSettings
+from sojourn.errors import ConfigError, ContractError, UnavailableError
+
+CONNECT_TIMEOUT_S = 1.0
+ANSWER_TIMEOUT_S = 10.0
+CONFIRM_TIMEOUT_MS = 5_000
+ENTRIES_PER_READ = 16  # of about 256 KiB each
+
+
+class TierFullError(UnavailableError):
+    """The server refused to write because its memory or disk is full; nothing was changed."""
+
+
+class NotOwnerError(ContractError):
+    """Another service of this shard has taken over; this one must end."""
+
+
+@contextmanager
+def translated(url: str) -> Iterator[None]:
+    """Turn the client library's errors into ours."""
+    try:
+        yield
+    except OutOfMemoryError as error:
+        raise TierFullError(f"the Redis server is out of memory: {error}") from error
+    except ResponseError as error:
+        sentence = str(error)
+        if sentence.startswith("NOTOWNER"):
+            raise NotOwnerError(sentence) from error
+        if sentence.startswith("MISCONF"):
+            raise TierFullError(f"the Redis server cannot write to its disk: {error}") from error
+        raise UnavailableError(f"the Redis server at {url} refused: {error}") from error
+    except (RedisError, OSError) as error:
+        raise UnavailableError(f"the Redis server at {url} cannot be reached: {error}") from error
+
+
+class RedisStore:
+    """A shard's keys in one server. Every method raises UnavailableError when the server cannot be reached.
+
+    Invariant: a commit is there whole or not at all, and only while this service owns the shard.
+    """
+
+    def __init__(self, url: str, *, run_id: str, shard: int, owner: int) -> None:
+        self.url = url
+        self.tag = f"{{sojourn:{run_id}:{shard}}}"
+        self.owner = owner
+        self.confirm = Confirmation()
+        self._client: Any = redis.asyncio.Redis.from_url(  # Any: its annotations allow str where this client gives bytes
+            url,
+            socket_connect_timeout=CONNECT_TIMEOUT_S,
+            socket_timeout=ANSWER_TIMEOUT_S,
+            retry=Retry(NoBackoff(), 0),  # a commit that is sent twice by itself would look like another writer
+        )
+        self._sha = ""
+
+    def key(self, name: str) -> str:
+        return f"{self.tag}:{name}"
+
+    async def ping(self) -> None:
+        """Return once the server answers and has loaded its files."""
+        with translated(self.url):
+            await self._client.ping()
+
+    async def settings(self) -> ServerSettings:
+        """What durability depends on. ConfigError if the server does not tell."""
+        with translated(self.url):
+            try:
+                config = await self._client.config_get("appendonly", "appendfsync", "maxmemory", "maxmemory-policy")
+                about = await self._client.info("server", "replication")
+            except ResponseError as error:
+                raise ConfigError(f"the Redis server does not tell its settings (CONFIG GET, INFO): {error}") from error
+        version = tuple(int(part) for part in about["redis_version"].split(".")[:2])
+        return ServerSettings(
+            appendonly=config["appendonly"],
+            appendfsync=config["appendfsync"],
+            maxmemory_bytes=int(config["maxmemory"]),
+            maxmemory_policy=config["maxmemory-policy"],
+            replicas=int(about.get("connected_slaves", 0)),
+            has_waitaof=version >= (7, 2),
+        )
+
+    async def take_over(self) -> None:
+        """From now on only this service may commit."""
+        with translated(self.url):
+            await self._client.set(self.key("owner"), self.owner)
+
+    async def reclaim(self) -> None:
+        """After a reconnect: own the shard again if nobody else does (an emptied server has forgotten us).
+
+        Raises NotOwnerError when another service has taken over.
+        """
+        with translated(self.url):
+            await self._client.set(self.key("owner"), self.owner, nx=True)
+            owner = int(await self._client.get(self.key("owner")))
+        if owner != self.owner:
+            raise NotOwnerError(f"another replay service, {owner}, has taken over this shard")
+
+    async def commit(self, commit: Commit) -> None:
+        """Make it durable, and wait for the copies that the level needs.
+
+        Raises TierFullError, NotOwnerError, or UnavailableError, after which it may or may not have landed (`last_row`).
+        """
+        with translated(self.url):
+            try:
+                answers = await self._send(commit)
+            except NoScriptError:
+                self._sha = await self._client.script_load(COMMIT)
+                answers = await self._send(commit)
+        self._check_copies(answers)
+
+    async def _send(self, commit: Commit) -> list[Any]:
+        keys = [self.key(name) for name in ("owner", "chunks", "fences", "pages")]
+        pipe = self._client.pipeline(transaction=False)
+        pipe.evalsha(self._sha, len(keys), *keys, *commit.arguments(self.owner))
+        if self.confirm.local_syncs:
+            pipe.execute_command("WAITAOF", self.confirm.local_syncs, 0, CONFIRM_TIMEOUT_MS)
+        if self.confirm.replicas:
+            pipe.execute_command("WAIT", self.confirm.replicas, CONFIRM_TIMEOUT_MS)
+        answers = await pipe.execute(raise_on_error=False)  # its own error would quote the whole body
+        if isinstance(answers[0], RedisError):
+            raise answers[0]
+        return list(answers)
+
+    def _check_copies(self, answers: list[Any]) -> None:
+        if self.confirm.local_syncs and answers[1][0] < self.confirm.local_syncs:
+            raise UnavailableError(f"the Redis server did not sync its append-only file within {CONFIRM_TIMEOUT_MS} ms")
+        if self.confirm.replicas and answers[-1] < self.confirm.replicas:
+            raise UnavailableError(f"{answers[-1]} replicas of {self.confirm.replicas} confirmed within {CONFIRM_TIMEOUT_MS} ms")
+
+    async def last_row(self) -> int:
+        """First row of the newest chunk ever committed, also if it was deleted since; 0 if none."""
+        with translated(self.url):
+            if not await self._client.exists(self.key("chunks")):
+                return 0
+            return row_of((await self._client.xinfo_stream(self.key("chunks")))["last-generated-id"])
+
+    async def chunks(self) -> AsyncIterator[StoredChunk | CorruptedChunk]:
+        """Every chunk in the order of its rows; the next ones are read while the caller uses these."""
+        reading = asyncio.create_task(self._read_from("-"))
+        try:
+            while entries := await reading:
+                reading = asyncio.create_task(self._read_from(f"({entries[-1][0].decode()}"))
+                for entry_id, fields in entries:
+                    yield self._checked(entry_id, fields)
+        finally:
+            reading.cancel()
+
+    async def _read_from(self, first: str) -> list[tuple[bytes, dict[bytes, bytes]]]:
+        with translated(self.url):
+            return list(await self._client.xrange(self.key("chunks"), min=first, count=ENTRIES_PER_READ))
+
+    def _checked(self, entry_id: bytes, fields: dict[bytes, bytes]) -> StoredChunk | CorruptedChunk:
+        header, body = fields.get(b"h", b""), fields.get(b"b", b"")
+        if fields.get(b"k") == str(checksum(header, body)).encode():
+            return StoredChunk(**json.loads(header), body=body)
+        return CorruptedChunk(row_of(entry_id), f"{self.key('chunks')} {entry_id.decode()}", len(header) + len(body))
+
+    async def fences(self) -> dict[str, str]:
+        return await self._strings("fences")
+
+    async def clients(self) -> dict[str, str]:
+        return await self._strings("clients")
+
+    async def _strings(self, name: str) -> dict[str, str]:
+        with translated(self.url):
+            fields = await self._client.hgetall(self.key(name))
+        return {key.decode(): value.decode() for key, value in fields.items()}
+
+    async def pages(self) -> dict[str, bytes]:
+        with translated(self.url):
+            return {name.decode(): page for name, page in (await self._client.hgetall(self.key("pages"))).items()}
+
+    async def schema_json(self) -> bytes:
+        """Empty until the first actor has said hello."""
+        with translated(self.url):
+            return bytes(await self._client.get(self.key("schema")) or b"")
+
+    async def set_schema(self, schema_json: bytes) -> None:
+        with translated(self.url):
+            await self._client.set(self.key("schema"), schema_json)
+
+    async def set_client(self, name: str, facts_json: str, fence: str) -> None:
+        """Keep who a new life is, and that its incarnation is taken."""
+        with translated(self.url):
+            pipe = self._client.pipeline(transaction=True)
+            pipe.hset(self.key("clients"), name, facts_json)
+            pipe.hset(self.key("fences"), name, fence)
+            await pipe.execute()
+
+    async def close(self) -> None:
+        await self._client.aclose()
+
+
+def row_of(entry_id: bytes) -> int:
+    """Row number of a stream entry's id, `<row>-0`."""
+    return int(entry_id.split(b"-")[0])

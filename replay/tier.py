@@ -1,0 +1,155 @@
+"""Writing durably through outages: waits while the server is gone or full, finds out what had landed, appends again what was lost.
+
+Network I/O on the service's event loop; a dead embedded server is started again in a worker thread. Only the waits between attempts
+use the clock.
+"""
+
+import asyncio
+import logging
+import random
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from replay.commit import Commit, StoredChunk
+from replay.embedded import EmbeddedServer
+from replay.redis_store import RedisStore, TierFullError
+from sojourn.errors import UnavailableError
+from sojourn.rpc import backoff_s
+
+LOG = logging.getLogger("sojourn.replay")
+
+TAIL_BYTES = 64 << 20  # latest chunks that are kept as bytes, to append again to a server that lost them
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What a server that came back empty must be told first."""
+
+    schema_json: bytes
+    fences: Mapping[str, str]
+
+
+class DurableTier:
+    """One shard's way to its server.
+
+    status: "ok", "down: reason" or "full: reason".
+    Invariant: `write` returns only when the commit is durable at the level asked for, whatever happened meanwhile.
+    """
+
+    def __init__(self, store: RedisStore, server: EmbeddedServer | None, standing: Callable[[], Standing]) -> None:
+        """server: None for one that others run.  standing: asked when the server has lost chunks that it had."""
+        self.store = store
+        self.status = "ok"
+        self.reappended = 0
+        self.restarts = 0
+        self._server = server
+        self._standing = standing
+        self._tail: deque[StoredChunk] = deque()
+        self._tail_bytes = 0
+        self._newest_row = 0
+        self._recovering = asyncio.Lock()
+        self._random = random.Random()
+
+    async def write(self, commit: Commit) -> None:
+        """Make a commit durable; waits as long as that takes. Raises NotOwnerError when another service has taken over."""
+        waits_s = backoff_s(self._random)
+        while True:
+            try:
+                await self.store.commit(commit)
+            except TierFullError as error:
+                self._say(f"full: {error}")
+                await asyncio.sleep(next(waits_s))
+                await self.try_write(Commit(freed=commit.freed))  # deleting needs no room, and may make some
+            except UnavailableError as error:
+                self._say(f"down: {error}")
+                await asyncio.sleep(next(waits_s))
+                await self.recover()
+                commit = await self._rest_of(commit)
+            else:
+                self._say("ok")
+                self._remember(commit)
+                return
+
+    async def try_write(self, commit: Commit) -> bool:
+        """Try once; False if the server is gone or full. For what will be written again soon anyway."""
+        try:
+            await self.store.commit(commit)
+        except TierFullError as error:
+            self._say(f"full: {error}")
+            return False
+        except UnavailableError as error:
+            self._say(f"down: {error}")
+            await self.recover()
+            return False
+        return True
+
+    async def recover(self) -> None:
+        """Return once the server answers again and has everything it had."""
+        async with self._recovering:
+            for wait_s in backoff_s(self._random):
+                try:
+                    await self._revive()
+                    await self.store.reclaim()
+                    await self._append_again()
+                except UnavailableError as error:
+                    self._say(f"down: {error}")
+                    await asyncio.sleep(wait_s)
+                else:
+                    self._say("ok")
+                    return
+
+    async def _revive(self) -> None:
+        """Start a dead server of our own again, on the files it left."""
+        if self._server is not None and not self._server.alive():
+            await asyncio.to_thread(self._server.ensure_running)
+            self.restarts += 1
+            LOG.warning("the embedded Redis server had ended and was started again")
+        await self.store.ping()
+
+    async def _append_again(self) -> None:
+        """Bring back what the server had acknowledged and lost (a fail-over to a replica that lagged, an emptied server)."""
+        top = await self.store.last_row()
+        if top >= self._newest_row:
+            return
+        lost = [chunk for chunk in self._tail if chunk.first_row > top]
+        oldest = lost[0].first_row if lost else self._newest_row + 1
+        LOG.error("the Redis server lost chunks behind row %d; %d chunks from row %d are appended again", top, len(lost), oldest)
+        standing = self._standing()
+        if standing.schema_json:
+            await self.store.set_schema(standing.schema_json)
+        await self.store.commit(Commit(chunks=lost, fences=standing.fences))
+        self.reappended += len(lost)
+
+    async def _rest_of(self, commit: Commit) -> Commit:
+        """After an unknown end: the commit without the chunks that had landed. It is sent again for its confirmation."""
+        if not commit.chunks:
+            return commit
+        landed = await self._landed(commit.chunks[-1].first_row)
+        if landed:
+            self._remember(commit)
+        return replace(commit, chunks=()) if landed else commit
+
+    async def _landed(self, first_row: int) -> bool:
+        while True:
+            try:
+                return await self.store.last_row() >= first_row
+            except UnavailableError:
+                await self.recover()
+
+    def _remember(self, commit: Commit) -> None:
+        for chunk in commit.chunks:
+            self._tail.append(chunk)
+            self._tail_bytes += len(chunk.body)
+            self._newest_row = max(self._newest_row, chunk.first_row)
+        while self._tail_bytes > TAIL_BYTES:
+            self._tail_bytes -= len(self._tail.popleft().body)
+
+    def _say(self, status: str) -> None:
+        if status != self.status:
+            LOG.log(logging.INFO if status == "ok" else logging.WARNING, "durable tier: %s", status)
+        self.status = status
+
+    def start_behind(self, newest_row: int) -> None:
+        """The newest row that the server had at start-up."""
+        self._newest_row = newest_row
