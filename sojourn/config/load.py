@@ -4,6 +4,7 @@ Layers, each lying over the one before: defaults, the profile that the file name
 names (instead of the file's), the other overrides. No torch.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,9 @@ from sojourn.errors import ConfigError
 
 PROFILE = "profile"
 """The one key that is not in `Config`: the name of a file in `profiles/`, or a path, whose values are laid underneath."""
+
+_URL_PASSWORD = re.compile(r"(://[^/@\s]*?:)[^/@\s]+@")
+_SECRET_KEY = re.compile(r"password|passwd|secret|token$|api_?key", re.IGNORECASE)
 
 
 def load_config(path: Path | None, overrides: Sequence[str]) -> Config:
@@ -37,6 +41,29 @@ def load_config(path: Path | None, overrides: Sequence[str]) -> Config:
 def dump_config(config: Config) -> str:
     """YAML that `load_config` reads back to an equal Config; every key is written, defaults included."""
     return write(_plain(config.model_dump()))
+
+
+def shown_config(config: Config) -> str:
+    """Like `dump_config`, for eyes: passwords in addresses and values of keys that sound secret are starred."""
+    return write(_starred(_plain(config.model_dump())))
+
+
+def without_secrets(text: str) -> str:
+    """Text with the passwords of URLs, and the value of `secret.key=value`, starred."""
+    key, equals, value = text.partition("=")
+    if equals and value and _SECRET_KEY.search(key):
+        return f"{key}=***"
+    return _URL_PASSWORD.sub(r"\1***@", text)
+
+
+def _starred(value: Any, key: str = "") -> Any:
+    if isinstance(value, Mapping):
+        return {name: _starred(inner, name) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_starred(inner, key) for inner in value]
+    if value and _SECRET_KEY.search(key):
+        return "***"
+    return without_secrets(value) if isinstance(value, str) else value
 
 
 def profile_names(beside: Path = Path("configs")) -> list[str]:
