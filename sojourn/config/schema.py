@@ -119,9 +119,7 @@ class EnvironmentSettings(Section):
     step_timeout_s: float = Field(120.0, gt=0)  # an action that lasts longer is killed
     killed_reward: float = 0.0
     on_kill: Literal["truncated", "terminated"] = "truncated"
-    faults_in_a_row: int = Field(
-        20, ge=1
-    )  # failed or crashed episodes, none ending by itself between, after which an actor gives up
+    faults_in_a_row: int = Field(20, ge=1)  # episodes that failed or crashed in a row, after which an actor gives up
     normalise_observation: bool = False
     normalise_reward: bool = False
 
