@@ -25,16 +25,16 @@ help:  ## this list
 setup: $(STAMP)  ## .venv with pinned packages and compiled kernels (the others do it too)
 
 $(STAMP):
-	@echo "Setting up .venv: about 0.7 GB to fetch (CPU PyTorch is 0.2 GB of it), 2 GB on disk, two to five minutes; once."
+	@echo "Setting up .venv: about 0.6 GB to fetch (0.2 GB of it is CPU PyTorch), 2.2 GB on disk, one to five minutes; once."
 	@test -x $(BIN)/python || { python=$$(for name in $(or $(PYTHON),python3 python3.13 python3.12 python3.11); do \
 		$$name -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$name && break; done) \
 		|| { echo "Sojourn needs Python 3.11, 3.12 or 3.13: install one (Debian: apt install python3 python3-venv), or make PYTHON=path"; exit 1; }; \
 		echo "1/4 $$($$python --version) ($$(command -v $$python)) -> .venv"; \
 		$$python -m venv .venv || { rm -rf .venv; echo "$$python cannot make a virtual environment (Debian: apt install python3-venv)"; exit 1; }; }
 	@echo "2/4 $(TORCH), the CPU build"
+	@$(PIP) --quiet setuptools
 	@$(PIP) --no-deps '$(TORCH)+cpu' 2>/dev/null || $(PIP) --no-deps --index-url $(TORCH_INDEX) '$(TORCH)'
 	@echo "3/4 the other packages"
-	@$(PIP) --quiet setuptools
 	@$(PIP) --only-binary :all: --no-build-isolation --editable '.[dev]'
 	@echo "4/4 compiling the replay's kernels"
 	@$(BIN)/python -m replay.kernels
