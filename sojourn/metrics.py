@@ -15,6 +15,7 @@ Role = Literal["replay", "parameters", "actor", "evaluator", "learner"]
 
 LATENCY_S = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 DURATION_S = (0.0001, 0.001, 0.01, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
+AGE_S = (0.1, 1.0, 10.0, 60.0, 300.0, 1_000.0, 3_600.0, 10_000.0, 36_000.0)
 LAG_VERSIONS = (0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 1024)
 END_KINDS = ("completed", "killed", "failed", "aborted", "crashed")
 
@@ -246,6 +247,25 @@ SERIES: tuple[Series, ...] = (
     Series("sojourn_actor_policy_age_seconds", "gauge", ("actor",), "Time since the parameters in use were published."),
     Series("sojourn_actor_credit_wait_seconds", "counter", ("actor",), "Time that starts waited for the admission gate."),
     Series("sojourn_actor_insert_blocked_seconds", "counter", ("actor",), "Time that handing over a segment took or waited."),
+    Series("sojourn_actor_inserts_sent", "counter", ("actor",), "Insert messages sent, resends included."),
+    Series("sojourn_actor_insert_sent_bytes", "counter", ("actor",), "Bytes of rows in Insert messages, resends included."),
+    Series(
+        "sojourn_actor_inserts_acknowledged",
+        "counter",
+        ("actor",),
+        "Insert messages acknowledged, by outcome: accepted, duplicate, refused.",
+        labels=("outcome",),
+    ),
+    Series(
+        "sojourn_actor_insert_ack_seconds", "histogram", ("actor",), "From sending an Insert message until its acknowledgement."
+    ),
+    Series("sojourn_actor_unacknowledged_bytes", "gauge", ("actor",), "Experience that the replay service has not acknowledged."),
+    Series(
+        "sojourn_actor_replay_sessions",
+        "gauge",
+        ("actor",),
+        "Times that the replay service was reached: one more than reconnects.",
+    ),
     # evaluator
     Series("sojourn_evaluator_return_mean", "gauge", ("evaluator",), "Mean return of the latest evaluation."),
     Series(
@@ -262,6 +282,65 @@ SERIES: tuple[Series, ...] = (
         "sojourn_evaluator_env_steps", "gauge", ("evaluator",), "Environment steps of the run when that version was published."
     ),
     Series("sojourn_evaluator_evaluation_seconds", "histogram", ("evaluator",), "Time of one evaluation.", buckets=DURATION_S),
+    # learner: its connection to the replay service
+    Series("sojourn_learner_sampled_batches", "counter", ("learner",), "Batches drawn."),
+    Series("sojourn_learner_sampled_items", "counter", ("learner",), "Items in batches drawn."),
+    Series("sojourn_learner_sample_wait_seconds", "counter", ("learner",), "Time that the learner waited for batches."),
+    Series("sojourn_learner_prefetched_batches", "gauge", ("learner",), "Batches received ahead of use."),
+    Series(
+        "sojourn_learner_sampled_age_seconds",
+        "histogram",
+        ("learner",),
+        "Time since items drawn were drawable; one item a batch.",
+        buckets=AGE_S,
+    ),
+    Series(
+        "sojourn_learner_sampled_delay_seconds",
+        "histogram",
+        ("learner",),
+        "From the start of an item's last action until the item was drawable; one item a batch.",
+        buckets=DURATION_S,
+    ),
+    Series(
+        "sojourn_learner_sampled_duration_seconds",
+        "histogram",
+        ("learner",),
+        "Duration of items drawn, summed over their steps; one item a batch.",
+        buckets=DURATION_S,
+    ),
+    Series(
+        "sojourn_learner_redelivered_items", "counter", ("learner",), "Items drawn that were leased before to a lost learner."
+    ),
+    Series(
+        "sojourn_learner_weight_ess_share",
+        "gauge",
+        ("learner",),
+        "Effective sample size of the latest batch's loss weights over its size.",
+    ),
+    Series(
+        "sojourn_learner_weight_exponent",
+        "gauge",
+        ("learner",),
+        "What loss weights are raised to: 1 unless learners.ess_floor binds; below 1 the weights are biased.",
+    ),
+    Series("sojourn_learner_weights_capped", "counter", ("learner",), "Loss weights cut at duration.cap."),
+    Series(
+        "sojourn_learner_weights_repaired",
+        "counter",
+        ("learner",),
+        "Loss weights that were negative or not finite and count as average ones.",
+    ),
+    Series(
+        "sojourn_learner_priority_updates",
+        "counter",
+        ("learner",),
+        "Priorities sent back, by outcome: applied, late (the item was gone), dropped (the shard was down too long).",
+        labels=("outcome",),
+    ),
+    Series("sojourn_learner_shards_down", "gauge", ("learner",), "Replay shards that cannot be reached now."),
+    Series(
+        "sojourn_learner_shards_left_out", "counter", ("learner",), "Shards left out of batches because they were down or late."
+    ),
     # learner
 )
 

@@ -1,0 +1,128 @@
+"""An actor's connection to its shard: segments go in exactly once and in order, counters go out, pace comes back.
+
+Two threads hold the two streams; `insert` blocks for back-pressure only. What the service has not acknowledged is kept in a
+bounded buffer and sent again after an outage. An actor is pinned to its shard: while that is down, its inserts wait.
+"""
+
+import logging
+import os
+import threading
+from collections.abc import Sequence
+from dataclasses import replace
+
+from protos import replay_pb2 as pb
+from replay.chunker import Chunker
+from replay.heartbeat import Heartbeats, LaneCounts, Pace, RunningAction
+from replay.insert_stream import InsertStream
+from replay.link import Link, keep_open_in_thread
+from replay.outage_buffer import OutageBuffer
+from sojourn.columns import Schema
+from sojourn.config.schema import FleetSettings
+from sojourn.experience import Segment
+from sojourn.metrics import Metrics
+from sojourn.roles import Address
+from sojourn.rpc import CONTRACT_VERSION
+
+LOG = logging.getLogger("sojourn.replay.client")
+
+FAREWELL_S = 2.0  # how long `close` waits for the last acknowledgements
+
+
+class ActorConnection:
+    """One life of an actor at the replay service.
+
+    incarnation: what the service granted, the same over reconnects.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        *,
+        run_id: str,
+        client_id: str,
+        schema: Schema,
+        fleet: FleetSettings,
+        buffer_bytes: int,
+        environment_id: str = "",
+        environment_version: str = "",
+        seed: int = 0,
+        metrics: Metrics | None = None,
+        token: str = "",
+        stop: threading.Event | None = None,
+        timeout_s: float = 60.0,
+    ) -> None:
+        """Say hello, waiting up to `timeout_s` for the service.
+
+        stop: once set, `insert` no longer blocks (what it is given is kept, beyond the buffer's bound if need be).
+        Raises UnavailableError when there is no service in time, ContractError when it refuses this run, schema or token.
+        """
+        self._metrics = metrics or Metrics("actor")
+        self._stop = stop or threading.Event()
+        hello = pb.HelloRequest(
+            contract_version=CONTRACT_VERSION,
+            role=pb.ROLE_ACTOR,
+            run_id=run_id,
+            client_id=client_id,
+            schema_json=schema.to_json(),
+            pool=fleet.pool,
+            speed_class=fleet.speed_class,
+            host=os.uname().nodename,
+            environment_id=environment_id,
+            environment_version=environment_version,
+            seed=seed,
+        )
+        self._link = Link(address, hello, token)
+        session = self._link.session(timeout_s=timeout_s)
+        self._metrics.gauge("sojourn_actor_replay_sessions").set_function(lambda: self._link.sessions)
+        self.incarnation: int = session.incarnation
+        self._heartbeats = Heartbeats(client_id)
+        self._inserts = InsertStream(
+            client_id,
+            Chunker(schema, session.hello.max_message_bytes),
+            OutageBuffer(buffer_bytes),
+            flush_bytes=fleet.flush_bytes,
+            flush_age_s=fleet.flush_age_s,
+            pause_left_s=self._heartbeats.pause_left_s,
+            metrics=self._metrics,
+        )
+        refuse = self._inserts.refuse
+        self._threads = [
+            keep_open_in_thread(self._link, "inserts", self._inserts.serve, lambda: self._inserts.acknowledged, refuse),
+            keep_open_in_thread(self._link, "heartbeats", self._heartbeats.serve, lambda: self._heartbeats.replies, refuse),
+        ]
+
+    def insert(self, segment: Segment) -> None:
+        """Queue a segment; its arrays must not change afterwards. Blocks while the buffer is full or the service paces.
+
+        Raises ContractError when the service has refused this client for good, ValidationError when the segment is too large
+        for a message; nothing of that segment is kept then.
+        """
+        self._inserts.offer(segment, self._stop)
+
+    def flush(self) -> None:
+        """Send what is queued now, without waiting for more. Does not wait for the acknowledgement."""
+        self._inserts.flush()
+
+    def report(self, lanes: Sequence[LaneCounts], running: Sequence[RunningAction]) -> None:
+        """Set what heartbeats say: cumulative counts of every lane, which include what was inserted so far, and what runs."""
+        self._heartbeats.report(lanes, running, self._inserts.number_of_next())
+
+    def pace(self) -> Pace:
+        """The latest reply; `env_steps` also from acknowledgements, `insert_pause_s` as what is left of it."""
+        pace = self._heartbeats.pace()
+        env_steps = max(pace.env_steps, self._inserts.env_steps)
+        return replace(pace, env_steps=env_steps, insert_pause_s=self._heartbeats.pause_left_s())
+
+    def drain(self, deadline_s: float) -> bool:
+        """Flush and wait until all is acknowledged. False when that did not happen within `deadline_s`."""
+        return self._inserts.wait_until_empty(deadline_s)
+
+    def close(self) -> None:
+        """End the life: send what is queued as the final message and wait shortly for its acknowledgement."""
+        self._inserts.close()
+        self._heartbeats.close()
+        if not self._inserts.wait_until_empty(FAREWELL_S if self._link.connected else 0.0):
+            LOG.warning("%s closes with messages that were not acknowledged", self._link.client_id)
+        self._link.close()
+        for thread in self._threads:
+            thread.join(FAREWELL_S)

@@ -1,0 +1,26 @@
+"""The one door of replay for actors, learners, the launcher and the command line: connections, and what they hand out.
+
+Actors use `ActorConnection`, learners `LearnerConnection`, everybody `service_info`. Nothing here starts a service.
+"""
+
+from replay.actor_connection import ActorConnection
+from replay.facts import ReplayFacts, TableFacts
+from replay.heartbeat import LaneCounts, Pace, RunningAction
+from replay.learner_connection import LearnerConnection
+from replay.service_info import ClientInfo, ServiceInfo, TableInfo, service_info
+from replay.weighting import Weighting
+
+__all__ = [
+    "ActorConnection",
+    "ClientInfo",
+    "LaneCounts",
+    "LearnerConnection",
+    "Pace",
+    "ReplayFacts",
+    "RunningAction",
+    "ServiceInfo",
+    "TableFacts",
+    "TableInfo",
+    "Weighting",
+    "service_info",
+]

@@ -1,0 +1,244 @@
+"""A learner's connection to all shards: weighted batches come in ahead of use, priorities and ends of leases go back.
+
+`sample` blocks; everything else returns at once. Each shard has two threads of its own, so that one that is down delays no other.
+"""
+
+import os
+import threading
+import time
+from collections.abc import Sequence
+from functools import partial
+
+import numpy as np
+
+from protos import replay_pb2 as pb
+from replay.courier import Courier
+from replay.facts import ReplayFacts, replay_facts
+from replay.learner_meter import LearnerMeter
+from replay.link import Link, Session, keep_open_in_thread
+from replay.sample_stream import SampleStream
+from replay.service_info import ServiceInfo
+from replay.shards import AcrossShards, Composed, WholeBatches
+from replay.weighting import Weigher
+from sojourn.columns import Schema
+from sojourn.config.schema import LearnerSettings, TableSettings
+from sojourn.errors import DeadlineError, SojournError
+from sojourn.experience import Batch, PriorityUpdate
+from sojourn.metrics import Metrics
+from sojourn.roles import Address
+from sojourn.rpc import CONTRACT_VERSION
+
+LOOK_S = 0.1  # how often a waiting sample() looks at what nobody announces: a shard that is late
+FAREWELL_S = 2.0
+
+
+class _Shard:
+    """One shard's link with its two threads."""
+
+    def __init__(self, link: Link, stream: SampleStream, courier: Courier) -> None:
+        self.link = link
+        self.stream = stream
+        self.courier = courier
+        self.schema_json = b""
+        self.threads: list[threading.Thread] = []
+
+    def close(self) -> None:
+        """Wait shortly for the last words, then cut the link."""
+        if self.link.connected:
+            for thread in self.threads:
+                thread.join(FAREWELL_S)
+        self.link.close()
+        for thread in self.threads:
+            thread.join(FAREWELL_S)
+
+
+class LearnerConnection:
+    """Batches of one table over all shards.
+
+    waited_s: how long `sample` has waited in all.
+    """
+
+    def __init__(
+        self,
+        addresses: Sequence[Address],
+        *,
+        run_id: str,
+        client_id: str,
+        table: str,
+        table_settings: TableSettings,
+        learner: LearnerSettings,
+        total_env_steps: int,
+        rank: int = 0,
+        world: int = 1,
+        metrics: Metrics | None = None,
+        token: str = "",
+        seed: int = 0,
+    ) -> None:
+        """Connects in the background; batches have `learner.batch_size` items for this rank.
+
+        Raises ConfigError when the table asks for a weighting that is not available.
+        """
+        self._table = table
+        self._settings = table_settings
+        self._batch_size = learner.batch_size
+        self._weigher = Weigher(table_settings, total_env_steps, learner.ess_floor)
+        self._meter = LearnerMeter(metrics or Metrics("learner"), self._shards_down, self._queued)
+        self._arrived = threading.Condition()
+        self._fault: SojournError | None = None
+        self._shards: list[_Shard] = []
+        self.waited_s = 0.0
+        hello = pb.HelloRequest(
+            contract_version=CONTRACT_VERSION,
+            role=pb.ROLE_LEARNER,
+            run_id=run_id,
+            client_id=client_id,
+            host=os.uname().nodename,
+            learner_group=table,
+            rank=rank,
+            world=world,
+        )
+        self._shards = [self._connect(address, hello, learner, len(addresses), token) for address in addresses]
+        streams = [shard.stream for shard in self._shards]
+        whole = len(streams) == 1 or table_settings.sampler == "fifo"
+        self._source: WholeBatches | AcrossShards = (
+            WholeBatches(streams) if whole else AcrossShards(streams, self._batch_size, np.random.default_rng(seed))
+        )
+
+    def schema(self, timeout_s: float) -> Schema:
+        """The schema in force; waits until an actor has said hello anywhere. Raises DeadlineError if none has in time."""
+        until_s = time.monotonic() + timeout_s
+        with self._arrived:
+            while not (known := [shard.schema_json for shard in self._shards if shard.schema_json]):
+                self._wait(until_s, f"no actor has said hello to the replay service within {timeout_s:g} s")
+        return Schema.from_json(known[0])
+
+    def sample(self, timeout_s: float) -> Batch:
+        """The next batch. Its arrays are read-only views.
+
+        Raises DeadlineError when none came in time, ContractError when a shard refuses this learner for good, ConfigError when
+        there is no weight for the table's rule.
+        """
+        composed = self._take(timeout_s)
+        weighted = self._weigher.weigh(composed.columns, composed.info, composed.facts)
+        self._meter.drawn(composed, weighted, self._weigher.exponent)
+        return Batch(self._table, composed.columns, composed.info, weighted.loss_weight, weighted.factors)
+
+    def update_priorities(self, update: PriorityUpdate) -> None:
+        """Queue new priorities for the shards that hold the items; the latest of a key wins."""
+        if len(self._shards) == 1:
+            self._shards[0].courier.update(update.key, update.priority)
+            return
+        for number, shard in enumerate(self._shards):
+            mine = update.shard == number
+            if mine.any():
+                shard.courier.update(update.key[mine], update.priority[mine])
+
+    def consumed(self, batch: Batch) -> None:
+        """Say that a batch of a consuming table was used for good: its items leave the table."""
+        info = batch.info
+        for number, shard in enumerate(self._shards):
+            draw_ids = np.unique(info.draw_id[(info.shard == number) & (info.draw_id != 0)])
+            if len(draw_ids):
+                shard.courier.consumed(draw_ids.tolist())
+
+    def report(self, learner_step: int) -> None:
+        """Tell the shards, with the next request, how far the learner is."""
+        for shard in self._shards:
+            shard.stream.report(learner_step)
+
+    def facts(self) -> ReplayFacts:
+        """Counters over all shards, at most about half a second old while they are up."""
+        with self._arrived:
+            return replay_facts([shard.stream.facts for shard in self._shards])
+
+    def close(self) -> None:
+        """Send what waits, hand unused leases back and end."""
+        for shard in self._shards:
+            shard.stream.close()
+            shard.courier.close()
+        for shard in self._shards:
+            shard.close()
+
+    def _connect(self, address: Address, hello: pb.HelloRequest, learner: LearnerSettings, shards: int, token: str) -> _Shard:
+        said = pb.HelloRequest()
+        said.CopyFrom(hello)
+        link = Link(address, said, token)
+        stream = SampleStream(
+            link,
+            self._arrived,
+            table=self._table,
+            batch_size=self._batch_size,
+            prefetch=learner.prefetch if shards == 1 else max(2, -(-learner.prefetch // shards)),
+            batches_per_message=learner.batches_per_message,
+            may_draw=self._may_draw,
+        )
+        shard = _Shard(link, stream, Courier(link, self._table, lambda info: self._heard(shard, info), self._meter.updated))
+        shard.threads = [
+            keep_open_in_thread(link, "samples", partial(self._serve, shard), lambda: stream.messages, self._refused),
+            keep_open_in_thread(link, "courier", shard.courier.serve, lambda: shard.courier.calls, self._refused),
+        ]
+        return shard
+
+    def _serve(self, shard: _Shard, session: Session) -> bool:
+        self._learned_schema(shard, session.hello.schema_json)
+        return shard.stream.serve(session)
+
+    def _heard(self, shard: _Shard, info: ServiceInfo) -> None:
+        self._learned_schema(shard, info.schema_json)
+        table = info.table(self._table)
+        if table is not None:
+            shard.stream.learned(table.facts)
+
+    def _learned_schema(self, shard: _Shard, schema_json: bytes) -> None:
+        with self._arrived:
+            shard.schema_json = schema_json or shard.schema_json
+            self._arrived.notify_all()
+
+    def _refused(self, fault: SojournError) -> None:
+        with self._arrived:
+            self._fault = self._fault or fault
+            self._arrived.notify_all()
+
+    def _shards_down(self) -> int:
+        return sum(not shard.link.connected for shard in self._shards)
+
+    def _queued(self) -> int:
+        return sum(shard.stream.queued for shard in self._shards)
+
+    def _may_draw(self) -> bool:
+        """Whether samples, granted ones included, stay below ratio x inserts summed over the shards. One shard sees to it itself."""
+        limiter = self._settings.limiter
+        if len(self._shards) == 1 or limiter.samples_per_insert is None or limiter.unit != "items":
+            return True
+        streams = [shard.stream for shard in self._shards]
+        facts = replay_facts([stream.facts for stream in streams])
+        granted = sum(stream.granted_items for stream in streams)
+        return facts.sampled_items + granted <= limiter.samples_per_insert * facts.inserted_items
+
+    def _take(self, timeout_s: float) -> Composed:
+        with self._arrived:
+            composed = self._source.take()
+            if composed is None:
+                started_s = time.monotonic()
+                while (composed := self._source.take()) is None:
+                    self._wait(started_s + timeout_s, f"no batch of table {self._table!r} came within {timeout_s:g} s")
+                waited_s = time.monotonic() - started_s
+                self.waited_s += waited_s
+                self._meter.waited(waited_s)
+        return composed
+
+    def _wait(self, until_s: float, otherwise: str) -> None:
+        """Wait for any news of the streams. Raises the reason when a shard refuses for good, DeadlineError after `until_s`."""
+        if self._fault is not None:
+            raise type(self._fault)(str(self._fault)) from self._fault
+        left_s = until_s - time.monotonic()
+        if left_s <= 0.0:
+            raise DeadlineError(f"{otherwise}: {self._state()}")
+        self._arrived.wait(min(left_s, LOOK_S))
+
+    def _state(self) -> str:
+        facts = replay_facts([shard.stream.facts for shard in self._shards])
+        return (
+            f"{facts.items} items, {facts.inserted_items} inserted, {facts.sampled_items} sampled, "
+            f"{self._shards_down()} of {len(self._shards)} shards down, first draw from {self._settings.limiter.min_size} items on"
+        )

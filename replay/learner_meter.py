@@ -1,0 +1,62 @@
+"""What a learner's connection measures: what was drawn, how it was weighted, what went back. No I/O; a few microseconds a batch."""
+
+from collections.abc import Callable
+
+from replay.shards import Composed
+from replay.weighting import Weighted
+from sojourn.metrics import Metrics
+
+
+class LearnerMeter:
+    """The series `sojourn_learner_sample*`, `_weight*`, `_priority*` and `_shards*` of one learner.
+
+    Ages, delays and durations are observed for one item a batch, another one each time: a fair sample of what is drawn at a
+    two-hundredth of the cost.
+    """
+
+    def __init__(self, metrics: Metrics, shards_down: Callable[[], int], queued_batches: Callable[[], int]) -> None:
+        self._batches = metrics.counter("sojourn_learner_sampled_batches")
+        self._items = metrics.counter("sojourn_learner_sampled_items")
+        self._wait = metrics.counter("sojourn_learner_sample_wait_seconds")
+        self._age = metrics.histogram("sojourn_learner_sampled_age_seconds")
+        self._delay = metrics.histogram("sojourn_learner_sampled_delay_seconds")
+        self._duration = metrics.histogram("sojourn_learner_sampled_duration_seconds")
+        self._redelivered = metrics.counter("sojourn_learner_redelivered_items")
+        self._ess_share = metrics.gauge("sojourn_learner_weight_ess_share")
+        self._exponent = metrics.gauge("sojourn_learner_weight_exponent")
+        self._capped = metrics.counter("sojourn_learner_weights_capped")
+        self._repaired = metrics.counter("sojourn_learner_weights_repaired")
+        self._updates = metrics.counter("sojourn_learner_priority_updates")
+        self._left_out = metrics.counter("sojourn_learner_shards_left_out")
+        metrics.gauge("sojourn_learner_shards_down").set_function(shards_down)
+        metrics.gauge("sojourn_learner_prefetched_batches").set_function(queued_batches)
+        self._turn = 0
+
+    def waited(self, wait_s: float) -> None:
+        self._wait.inc(wait_s)
+
+    def drawn(self, composed: Composed, weighted: Weighted, exponent: float) -> None:
+        """One batch was handed to the learner."""
+        info = composed.info
+        self._batches.inc()
+        self._items.inc(len(info.key))
+        self._turn = (self._turn + 1) % len(info.key)
+        self._age.observe(float(info.age_s[self._turn]))
+        self._delay.observe(float(info.delay_s[self._turn]))
+        self._duration.observe(float(info.duration_s[self._turn]))
+        self._ess_share.set(weighted.ess_share)
+        self._exponent.set(exponent)
+        for counter, count in (
+            (self._redelivered, composed.redelivered),
+            (self._left_out, composed.left_out),
+            (self._capped, weighted.capped),
+            (self._repaired, weighted.repaired),
+        ):
+            if count:
+                counter.inc(count)
+
+    def updated(self, applied: int, late: int, dropped: int) -> None:
+        """Priority updates reached a shard, or were let go of because it was down too long."""
+        for outcome, count in (("applied", applied), ("late", late), ("dropped", dropped)):
+            if count:
+                self._updates.labels(outcome).inc(count)

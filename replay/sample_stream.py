@@ -1,0 +1,185 @@
+"""One shard's Sample stream: grants credits, receives messages of several batches, and hands them out draw by draw.
+
+Threads: gRPC's own thread pulls the requests, one thread receives and decodes, the learner takes. Batches are NumPy views into
+the received message; nothing is copied. What is queued and what is granted never exceed the prefetch together.
+"""
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from protos import replay_pb2 as pb
+from replay.arrow import decode_columns
+from replay.facts import TableFacts, facts_of
+from replay.link import Link, Session, our_errors
+from sojourn.experience import Columns
+
+IDLE_S = 0.5  # how often a request may go out only to report the learner step; how soon a closed ratio is looked at again
+INFO = "info."
+
+
+@dataclass(frozen=True)
+class Draw:
+    """One draw of a shard: rows of `columns` and of `info` (the columns `info.*`, without the prefix), and its lease.
+
+    facts: of the shard's table at the draw.
+    """
+
+    columns: Columns
+    info: Columns
+    facts: TableFacts
+    draw_id: int
+    redelivered: bool
+
+    def __len__(self) -> int:
+        return len(self.info["key"])
+
+
+class SampleStream:
+    """Draws of one table of one shard, received ahead of use.
+
+    Invariant: queued draws + granted credits <= prefetch. All state is guarded by `arrived`, which the streams of a learner
+    share; methods whose names begin without an underscore take it themselves, unless they say that the caller holds it.
+    """
+
+    def __init__(
+        self,
+        link: Link,
+        arrived: threading.Condition,
+        *,
+        table: str,
+        batch_size: int,
+        prefetch: int,
+        batches_per_message: int,
+        may_draw: Callable[[], bool],
+    ) -> None:
+        """may_draw: whether the ratio of samples to inserts over all shards leaves room; called holding `arrived`."""
+        self._link = link
+        self._arrived = arrived
+        self._table = table
+        self._batch_size = batch_size
+        self._prefetch = prefetch
+        self._batches_per_message = min(batches_per_message, prefetch)
+        self._may_draw = may_draw
+        self._queue: deque[Draw] = deque()
+        self._granted = 0
+        self._learner_step = 0
+        self._reported_step = 0
+        self._closing = False
+        self.messages = 0
+        self.share = 1.0
+        self.facts = TableFacts(name=table)
+        self.facts_count = 0
+
+    @property
+    def queued(self) -> int:
+        """Draws that can be taken. The caller holds `arrived`."""
+        return len(self._queue)
+
+    @property
+    def granted_items(self) -> int:
+        """Items that the shard may still send. The caller holds `arrived`."""
+        return self._granted * self._batch_size
+
+    @property
+    def connected(self) -> bool:
+        return self._link.connected
+
+    def take(self) -> Draw:
+        """The oldest draw. The caller holds `arrived` and has seen that there is one."""
+        draw = self._queue.popleft()
+        if self._grantable():
+            self._arrived.notify_all()
+        return draw
+
+    def report(self, learner_step: int) -> None:
+        """Set what the next request says about the learner."""
+        self._learner_step = learner_step
+
+    def learned(self, facts: TableFacts) -> None:
+        """Take facts that came another way than with a draw."""
+        with self._arrived:
+            self.facts = facts
+            self.facts_count += 1
+            self._arrived.notify_all()
+
+    def close(self) -> None:
+        """Hand back leases that were not used and end the stream."""
+        with self._arrived:
+            self._closing = True
+            self._arrived.notify_all()
+
+    def serve(self, session: Session) -> bool:
+        """Grant and receive on one session until it breaks (raises) or the stream is closed (True)."""
+        ended = threading.Event()
+        with self._arrived:
+            self._granted = 0
+        try:
+            requests = self._requests(session, ended)
+            with our_errors():
+                replies = session.stub.Sample(requests, metadata=session.metadata)
+            for reply in replies:
+                self._received(reply)
+        finally:
+            ended.set()
+            with self._arrived:
+                self._granted = 0
+                self._arrived.notify_all()
+        return self._closing
+
+    def _received(self, reply: pb.SampleReply) -> None:
+        columns = decode_columns(reply.rows)
+        info = {name.removeprefix(INFO): columns.pop(name) for name in list(columns) if name.startswith(INFO)}
+        facts = facts_of(reply.table)
+        draws, start = [], 0
+        for draw in reply.draws:
+            rows = slice(start, start + draw.size)
+            start += draw.size
+            draws.append(Draw(_rows(columns, rows), _rows(info, rows), facts, draw.draw_id, draw.redelivered))
+        with self._arrived:
+            self._queue.extend(draws)
+            self._granted -= len(draws)
+            self.messages += 1
+            self.facts = facts
+            self.facts_count += 1
+            self._arrived.notify_all()
+
+    def _grantable(self) -> int:
+        """Credits to grant now: a message's worth at a time, or whatever is free when the shard has none left."""
+        free = self._prefetch - self._granted - len(self._queue)
+        worth_it = free >= self._batches_per_message or (self._granted == 0 and free > 0)
+        return free if worth_it and self._may_draw() else 0
+
+    def _requests(self, session: Session, ended: threading.Event) -> Iterator[pb.SampleRequest]:
+        while True:
+            with self._arrived:
+                waited = True
+                while waited and not (ended.is_set() or self._closing or self._grantable()):
+                    waited = self._arrived.wait(IDLE_S) or self._learner_step == self._reported_step
+                if ended.is_set():
+                    return
+                closing = self._closing
+                request = self._request(session, 0 if closing else self._grantable())
+            yield request
+            if closing:
+                return
+
+    def _request(self, session: Session, credits: int) -> pb.SampleRequest:
+        self._granted += credits
+        self._reported_step = self._learner_step
+        return pb.SampleRequest(
+            client_id=self._link.client_id,
+            incarnation=session.incarnation,
+            table=self._table,
+            batch_size=self._batch_size,
+            credits=credits,
+            max_batches_per_message=self._batches_per_message,
+            learner_step=self._learner_step,
+            release_draws=[draw.draw_id for draw in self._queue if draw.draw_id] if self._closing else [],
+            share=self.share,
+        )
+
+
+def _rows(columns: Columns, rows: slice) -> Columns:
+    return {name: column[rows] for name, column in columns.items()}
