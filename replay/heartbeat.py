@@ -8,6 +8,7 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from protos import replay_pb2 as pb
 from replay.link import Session, our_errors
@@ -65,6 +66,7 @@ class Pace:
 
     start_credits: further actions that may start now, over all lanes; meaningful if gated.  insert_pause_s: wait so long
     before the next insert.  retired: finish the stream, then go to another shard.
+    counted_starts: starts that the service had counted when it said so; starts made since then use the credits up.
     """
 
     start_credits: int = 0
@@ -73,6 +75,7 @@ class Pace:
     env_steps: int = 0
     learner_step: int = 0
     retired: bool = False
+    counted_starts: int = 0
 
 
 @dataclass(frozen=True)
@@ -87,8 +90,19 @@ class _Report:
         listed = frozenset(
             (action.lane, action.action_number, action.ended) for action in self.running if _is_listed(action, 0.0)
         )
-        counts = (sum(lane.started for lane in self.lanes), sum(lane.ended for lane in self.lanes)) if gated else (0, 0)
+        counts = (self.started, sum(lane.ended for lane in self.lanes)) if gated else (0, 0)
         return listed, counts
+
+    @property
+    def started(self) -> int:
+        return sum(lane.started for lane in self.lanes)
+
+
+class _Said(NamedTuple):
+    """What a heartbeat said: the keys of ends without a row, and how many starts."""
+
+    ends: list[tuple[int, int]]
+    started: int
 
 
 class Heartbeats:
@@ -101,7 +115,7 @@ class Heartbeats:
         self._report = _Report()
         self._told: object = None
         self._unheard: dict[tuple[int, int], RunningAction] = {}  # ends without a row that no reply has followed yet
-        self._saying: deque[list[tuple[int, int]]] = deque()  # the ends in each heartbeat that waits for its reply
+        self._saying: deque[_Said] = deque()  # the heartbeats that wait for their replies
         self._pace = Pace()
         self._paused_until_s = 0.0
         self._closing = False
@@ -149,12 +163,19 @@ class Heartbeats:
 
     def _heard(self, reply: pb.HeartbeatReply) -> None:
         with self._changed:
+            said = self._saying.popleft() if self._saying else _Said([], 0)
             self._pace = Pace(
-                reply.start_credits, reply.gated, reply.insert_pause_s, reply.env_steps, reply.learner_step, reply.retired
+                start_credits=reply.start_credits,
+                gated=reply.gated,
+                insert_pause_s=reply.insert_pause_s,
+                env_steps=reply.env_steps,
+                learner_step=reply.learner_step,
+                retired=reply.retired,
+                counted_starts=said.started,
             )
             self._paused_until_s = time.monotonic() + reply.insert_pause_s
             self.replies += 1
-            for key in self._saying.popleft() if self._saying else ():
+            for key in said.ends:
                 self._unheard.pop(key, None)
             self._changed.notify_all()
 
@@ -163,7 +184,7 @@ class Heartbeats:
             with self._changed:
                 report, closing, ends = self._report, self._closing, dict(self._unheard)
                 self._told = report.news(self._pace.gated)
-                self._saying.append(list(ends))
+                self._saying.append(_Said(list(ends), report.started))
             yield self._request(session.incarnation, report, list(ends.values()))
             if closing:
                 return
