@@ -1,0 +1,14 @@
+"""How does a run fare? Scrapes every announced role once a second into one `Progress` record.
+
+    Monitor(run_folder).run(stop, on_progress)     scrape, record in progress.jsonl and tb/, call back; until `stop`
+    Monitor(run_folder).read()                     one record
+    read_progress(run_folder)                      what was recorded
+
+Blocks on HTTP with short deadlines; needs no room and no torch.
+"""
+
+from sojourn.monitor.loop import Monitor
+from sojourn.monitor.progress import Evaluation, Progress
+from sojourn.monitor.recorder import read_progress
+
+__all__ = ["Evaluation", "Monitor", "Progress", "read_progress"]

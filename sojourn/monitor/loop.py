@@ -1,0 +1,51 @@
+"""The monitor's second hand: scrape, reckon, record, tell. Blocks only on the roles' HTTP endpoints and on `stop`."""
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+
+from sojourn.monitor.progress import Progress, Reckoner
+from sojourn.monitor.recorder import Recorder
+from sojourn.monitor.scrape import Scraper
+
+PERIOD_S = 1.0
+
+
+class Monitor:
+    """Reads one run. Use as a context; `read` and `run` belong to one thread at a time.
+
+    table: whose fill and age are shown, `learners.table`.
+    """
+
+    def __init__(self, run_folder: Path, table: str = "replay") -> None:
+        self._folder = run_folder
+        self._scraper = Scraper(run_folder)
+        self._reckoner = Reckoner(table)
+
+    def read(self) -> Progress:
+        """One record, now. Takes as long as the slowest endpoint, under a second each."""
+        return self._reckoner.record(self._scraper.read(), time.time(), time.monotonic())
+
+    def run(self, stop: threading.Event, on_progress: Callable[[Progress], None]) -> None:
+        """Once a second until `stop` is set: read, keep, call back. The last record is always kept."""
+        with Recorder(self._folder) as recorder:
+            while True:
+                began_s = time.monotonic()
+                record = self.read()
+                kept = recorder.keep(record)
+                on_progress(record)
+                if stop.wait(max(0.0, PERIOD_S - (time.monotonic() - began_s))):
+                    break
+            if not kept:
+                recorder.keep(record, always=True)
+
+    def close(self) -> None:
+        self._scraper.close()
+
+    def __enter__(self) -> "Monitor":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()

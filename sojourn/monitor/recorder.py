@@ -1,0 +1,105 @@
+"""How are records kept? progress.jsonl for programs, TensorBoard events for eyes. Appends to files; no torch.
+
+A run of a day would fill both with 86,400 lines that no curve can show, so records are as far apart as a thousandth of the run's
+age, at least a second: 1,000 in the first quarter of an hour, about 5,500 in a day. A new evaluation is always kept.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from tensorboard.summary import Writer
+
+from sojourn.monitor.progress import Progress
+
+SPACING = 0.001
+PROGRESS = "progress.jsonl"
+
+
+class Recorder:
+    """Writes what is worth keeping of the records it is shown. Use as a context."""
+
+    def __init__(self, run_folder: Path) -> None:
+        self._file = open(run_folder / PROGRESS, "a", encoding="utf-8")  # noqa: SIM115  closed in close()
+        self._events = Writer(str(run_folder / "tb"))
+        self._last: Progress | None = None
+
+    def keep(self, record: Progress, *, always: bool = False) -> bool:
+        """Write the record if it is far enough from the last one. Says whether it did."""
+        if not (always or self._worth(record)):
+            return False
+        self._file.write(json.dumps(_rounded(asdict(record))) + "\n")
+        self._file.flush()
+        for tag, value in scalars(record):
+            self._events.add_scalar(tag, value, step=record.env_steps, wall_time=record.time_s)
+        self._last = record
+        return True
+
+    def _worth(self, record: Progress) -> bool:
+        if self._last is None or record.evaluation != self._last.evaluation:
+            return True
+        return record.elapsed_s - self._last.elapsed_s >= SPACING * record.elapsed_s
+
+    def close(self) -> None:
+        self._file.close()
+        self._events.close()
+
+    def __enter__(self) -> "Recorder":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+
+def read_progress(run_folder: Path) -> list[Progress]:
+    """Everything recorded, oldest first. A last line that a crash left half-written is left out."""
+    try:
+        lines = (run_folder / PROGRESS).read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return []
+    return [record for line in lines if (record := _parsed(line))]
+
+
+def scalars(record: Progress) -> Iterator[tuple[str, float]]:
+    """What TensorBoard shows, by tag; the horizontal axis is environment steps."""
+    named: dict[str, float | None] = {
+        "return/training": record.training_return,
+        "return/episode_length": record.episode_length,
+        "throughput/env_steps_per_s": record.env_steps_per_s,
+        "throughput/updates_per_s": record.updates_per_s,
+        "throughput/sample_wait_share": record.sample_wait_share,
+        "throughput/learner_step": record.learner_step,
+        "replay/items": record.replay_items,
+        "replay/oldest_s": record.replay_oldest_s,
+        "replay/age_s": record.replay_age_s,
+        "policy/lag_versions": record.policy_lag,
+        "policy/version": record.policy_version,
+        "duration/p50_s": record.duration_p50_s,
+        "duration/p99_s": record.duration_p99_s,
+        "roles/up": sum(record.roles.values()),
+        "roles/restarts": sum(record.restarts.values()),
+    }
+    if record.evaluation:
+        named["return/evaluation"] = record.evaluation.return_mean
+        named["return/evaluation_std"] = record.evaluation.return_std
+    named.update({f"learner/{name}": value for name, value in record.learner.items()})
+    yield from ((tag, value) for tag, value in named.items() if value is not None)
+
+
+def _parsed(line: str) -> Progress | None:
+    try:
+        return Progress.from_json(json.loads(line))
+    except (ValueError, TypeError):
+        return None
+
+
+def _rounded(value: Any) -> Any:
+    """Six digits are more than any curve shows; Unix times keep their milliseconds."""
+    if isinstance(value, float):
+        return round(value, 3) if abs(value) >= 1e5 else float(f"{value:.6g}")
+    if isinstance(value, dict):
+        return {key: _rounded(inner) for key, inner in value.items()}
+    return value
