@@ -39,8 +39,8 @@ class Draw:
 class SampleStream:
     """Draws of one table of one shard, received ahead of use.
 
-    Invariant: queued draws + granted credits <= prefetch. All state is guarded by `arrived`, which the streams of a learner
-    share; methods whose names begin without an underscore take it themselves, unless they say that the caller holds it.
+    Invariant: queued draws + granted credits <= prefetch. All state is guarded by `arrived`, a re-entrant lock that the streams
+    of a learner share, so that a batch can be put together from several at one moment.
     """
 
     def __init__(
@@ -74,12 +74,12 @@ class SampleStream:
 
     @property
     def queued(self) -> int:
-        """Draws that can be taken. The caller holds `arrived`."""
+        """Draws that can be taken."""
         return len(self._queue)
 
     @property
     def granted_items(self) -> int:
-        """Items that the shard may still send. The caller holds `arrived`."""
+        """Items that the shard may still send."""
         return self._granted * self._batch_size
 
     @property
@@ -87,11 +87,12 @@ class SampleStream:
         return self._link.connected
 
     def take(self) -> Draw:
-        """The oldest draw. The caller holds `arrived` and has seen that there is one."""
-        draw = self._queue.popleft()
-        if self._grantable():
-            self._arrived.notify_all()
-        return draw
+        """The oldest draw; the caller has seen that there is one."""
+        with self._arrived:
+            draw = self._queue.popleft()
+            if self._grantable():
+                self._arrived.notify_all()
+            return draw
 
     def report(self, learner_step: int) -> None:
         """Set what the next request says about the learner."""

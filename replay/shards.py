@@ -43,8 +43,9 @@ def systematic_sizes(shares: np.ndarray, batch_size: int, offset: float) -> np.n
     shares: float64[S] >= 0, not all 0.  offset: uniform in [0, 1).  Source: systematic resampling, Kitagawa 1996.
     """
     edges = np.cumsum(np.append(0.0, shares))
-    edges *= batch_size / edges[-1]
-    return np.diff(np.ceil(edges - offset)).astype(np.int64)
+    edges = edges / edges[-1] * batch_size  # in this order the last edge is exact
+    sizes: np.ndarray = np.diff(np.ceil(edges - offset)).astype(np.int64)
+    return sizes
 
 
 class WholeBatches:
@@ -55,7 +56,7 @@ class WholeBatches:
         self._next = 0
 
     def take(self) -> Composed | None:
-        """The next batch, or None if nothing has arrived. The caller holds the streams' lock."""
+        """The next batch, or None if nothing has arrived."""
         for turn in range(len(self._streams)):
             shard = (self._next + turn) % len(self._streams)
             if self._streams[shard].queued:
@@ -85,7 +86,7 @@ class AcrossShards:
         self._clock = clock
 
     def take(self) -> Composed | None:
-        """The next batch, or None while a shard that should take part is still waited for. The caller holds the streams' lock."""
+        """The next batch, or None while a shard that should take part is still waited for."""
         now_s = self._clock()
         states = [tap.state(self._batch_size, now_s) for tap in self._taps]
         if "awaited" in states or "ready" not in states:

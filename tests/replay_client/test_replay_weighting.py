@@ -1,0 +1,213 @@
+"""Do loss weights have the values that the formulas say?"""
+
+import numpy as np
+import pytest
+
+from replay.ess_floor import EssFloor, largest_exponent
+from replay.facts import TableFacts
+from replay.weighting import RunningMean, Weigher, annealed, effective_share, importance_weights, normalise
+from sojourn.config.schema import TableDurationSettings, TableSettings
+from sojourn.errors import ConfigError
+from sojourn.experience import SampleInfo
+
+FACTS = TableFacts(name="replay", items=4, total_priority=4.0, env_steps=0)
+
+
+def info(probability: list[float], duration_s: list[float], table_items: float = 4.0) -> SampleInfo:
+    size = len(probability)
+    return SampleInfo(
+        key=np.arange(1, size + 1, dtype=np.uint64),
+        probability=np.array(probability),
+        table_items=table_items,
+        times_sampled=np.ones(size, np.uint32),
+        policy_version=np.ones(size, np.int64),
+        delay_s=np.array(duration_s),
+        age_s=np.zeros(size),
+        duration_s=np.array(duration_s),
+        task=np.zeros(size, np.int64),
+        shard=np.zeros(size, np.uint32),
+        draw_id=np.zeros(size, np.uint64),
+        redelivered=np.zeros(size, bool),
+    )
+
+
+def table(weight: str = "inclusion", cap: float | None = None, apply: str = "weight", **settings: object) -> TableSettings:
+    return TableSettings(duration=TableDurationSettings(weight=weight, cap=cap, apply=apply), **settings)
+
+
+def test_importance_weights_are_n_times_p_to_the_minus_exponent():
+    probability = np.array([0.5, 0.25, 0.25])
+
+    assert importance_weights(probability, 4, 1.0) == pytest.approx([0.5, 1.0, 1.0])
+    assert importance_weights(probability, 4, 0.5) == pytest.approx([0.70710678, 1.0, 1.0])
+    assert importance_weights(probability, 4, 0.0) == pytest.approx([1.0, 1.0, 1.0])
+
+
+def test_an_importance_exponent_outside_its_range_is_refused_with_its_value():
+    with pytest.raises(ValueError, match=r"\[0, 1\], got 1.5"):
+        importance_weights(np.array([0.5]), 2, 1.5)
+
+
+def test_the_importance_exponent_rises_linearly_to_its_end_and_stays():
+    assert [annealed(0.4, 1.0, steps, 100) for steps in (0, 50, 100, 1_000)] == pytest.approx([0.4, 0.7, 1.0, 1.0])
+
+
+def test_uniform_draws_of_a_table_that_loses_nothing_weigh_exactly_one():
+    weigher = Weigher(table("inclusion"), total_env_steps=100)
+
+    for _ in range(3):
+        weighted = weigher.weigh({}, info([1 / 7] * 7, [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0], table_items=7.0), FACTS)
+
+        assert (weighted.loss_weight == np.float32(1.0)).all()
+        assert (weighted.factors["duration"] == np.float32(1.0)).all()
+        assert weighted.ess_share == 1.0
+
+
+def test_linear_divides_by_the_mean_of_the_batches_before():
+    weigher = Weigher(table("linear"), total_env_steps=100)
+    durations = [[1.0, 3.0], [4.0, 8.0], [4.0, 4.0]]  # batch means 2, 6, 4
+
+    factors = [weigher.weigh({}, info([0.25] * 2, batch), FACTS).factors["duration"] for batch in durations]
+
+    assert factors[0] == pytest.approx([0.5, np.sqrt(2)])  # own mean 2, there is no other; 1.5 is cut at sqrt(B)
+    assert factors[1] == pytest.approx([np.sqrt(2), np.sqrt(2)])  # mean 2: 2 and 4, both cut
+    assert factors[2] == pytest.approx([1.0, 1.0])  # mean of 2 and 6
+
+
+def test_factors_multiply_to_the_loss_weight():
+    weigher = Weigher(table("linear", cap=100.0, importance_exponent=1.0), total_env_steps=100)
+
+    weighted = weigher.weigh({}, info([0.5, 0.125, 0.125, 0.25], [1.0, 1.0, 2.0, 4.0]), FACTS)
+
+    assert weighted.factors["priority"] == pytest.approx(np.array([0.5, 2.0, 2.0, 1.0]) / 1.375)
+    assert weighted.factors["duration"] == pytest.approx(np.array([1.0, 1.0, 2.0, 4.0]) / 2.0)
+    assert weighted.loss_weight == pytest.approx(np.array([0.25, 1.0, 2.0, 2.0]) / 1.375)
+    assert weighted.capped == 0
+
+
+def test_fifo_tables_have_no_priority_factor():
+    weighted = Weigher(table("none", sampler="fifo"), 100).weigh({}, info([0.5, 0.1], [1.0, 2.0]), FACTS)
+
+    assert set(weighted.factors) == {"duration"}
+    assert weighted.loss_weight.tolist() == [1.0, 1.0]
+
+
+def test_a_weight_is_cut_at_the_cap_and_counted():
+    factor, capped, repaired = normalise(np.array([1.0, 1.0, 1.0, 9.0]), RunningMean(), cap=2.0)
+
+    assert factor == pytest.approx([1 / 3, 1 / 3, 1 / 3, 2.0])
+    assert (capped, repaired) == (1, 0)
+
+
+def test_bad_weights_count_as_average_ones_and_poison_no_mean():
+    mean = RunningMean()
+
+    factor, _, repaired = normalise(np.array([2.0, np.nan, np.inf, -1.0, 4.0]), mean, cap=10.0)
+
+    assert factor == pytest.approx([2 / 3, 1.0, 1.0, 1.0, 4 / 3])
+    assert repaired == 3
+    assert mean.before(0.0) == 3.0
+
+
+def test_a_running_mean_forgets_exponentially_behind_its_memory():
+    mean = RunningMean(memory=2)
+
+    assert [mean.before(value) for value in (4.0, 8.0, 2.0, 0.0)] == [4.0, 4.0, 6.0, 4.0]
+
+
+@pytest.mark.parametrize("batch_size", [4, 32])
+def test_the_running_normaliser_does_not_shrink_the_gradient(batch_size: int):
+    """docs/duration.md: a batch's own mean gives .408 and .775 of the truth with pi = .8/.2, d = 1/20."""
+    rng = np.random.default_rng(5)
+    policy, mean_duration = np.array([0.8, 0.2]), np.array([1.0, 20.0])
+    drawn = policy / mean_duration / (policy / mean_duration).sum()
+    weigher = Weigher(table("linear", cap=1e9), total_env_steps=1)
+    slow_weight = []
+    for _ in range(4_000):
+        slow = rng.random(batch_size) < drawn[1]
+        batch = info([0.25] * batch_size, mean_duration[slow.astype(int)].tolist())
+        slow_weight.append((weigher.weigh({}, batch, FACTS).loss_weight * slow).mean())
+
+    truth = policy[1]
+    error = np.std(slow_weight) / np.sqrt(len(slow_weight)) / truth
+    assert np.mean(slow_weight[200:]) / truth == pytest.approx(1.0, abs=4.3 * error + 0.03)
+
+
+@pytest.mark.parametrize(("ratio", "share"), [(2, 0.889), (5, 0.556), (10, 0.331), (20, 0.181), (100, 0.039)])
+def test_effective_share_of_duration_weights_is_the_harmonic_over_the_arithmetic_mean(ratio: int, share: float):
+    weight = np.array([1.0] * ratio + [ratio])  # consumed in proportion to 1/d
+
+    assert effective_share(weight) == pytest.approx(share, abs=5e-4)
+
+
+def test_no_weight_at_all_has_no_effective_share():
+    assert effective_share(np.zeros(3)) == 0.0
+
+
+def test_the_floor_needs_the_exponent_that_the_theory_names():
+    """docs/duration.md: ratio 20, floor .3 needs b = .83."""
+    log_weight = np.log(np.array([1.0] * 20 + [20.0]))
+
+    assert largest_exponent(log_weight, 0.3) == pytest.approx(0.83, abs=0.005)
+    assert largest_exponent(log_weight, 0.1) == 1.0
+
+
+def test_the_floor_is_chosen_from_earlier_batches_and_keeps_the_share_above_it():
+    weigher = Weigher(table("linear", cap=1e9), total_env_steps=1, ess_floor=0.3)
+    durations = [1.0] * 20 + [20.0]
+
+    first = weigher.weigh({}, info([0.25] * 21, durations), FACTS)
+    second = weigher.weigh({}, info([0.25] * 21, durations), FACTS)
+
+    assert first.ess_share == pytest.approx(0.181, abs=5e-4)
+    assert second.ess_share == pytest.approx(0.3, abs=2e-3)
+    assert weigher.exponent == pytest.approx(0.83, abs=0.005)
+
+
+@pytest.mark.parametrize("floor", [0.0, 1.0, -0.5])
+def test_a_floor_that_no_weights_could_have_is_refused(floor: float):
+    with pytest.raises(ValueError, match="floor"):
+        EssFloor(floor)
+
+
+def test_inclusion_has_no_answer_for_a_rule_that_loses_actions():
+    losing = TableFacts(name="replay", inclusion_rule="window", window_s=20.0)
+
+    with pytest.raises(ConfigError, match="'window'"):
+        Weigher(table("inclusion"), 100).weigh({}, info([0.5], [1.0]), losing)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"weight": "pool"}, "pool is not available"),
+        ({"apply": "draw"}, "draw is not available"),
+        ({"weight": "nowhere.module:weigh"}, "cannot import weighting"),
+    ],
+)
+def test_a_weighting_that_is_not_there_is_refused_at_construction(settings: dict[str, str], message: str):
+    with pytest.raises(ConfigError, match=message):
+        Weigher(table(**settings), 100)
+
+
+@pytest.fixture
+def own_weightings(tmp_path, monkeypatch: pytest.MonkeyPatch) -> str:
+    (tmp_path / "own_weightings.py").write_text(
+        "def by_cost(columns, info, facts):\n    return columns['cost'].sum(axis=1) + facts.items\n\n\n"
+        "def scalar(columns, info, facts):\n    return info.duration_s.mean()\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return "own_weightings"
+
+
+def test_a_weighting_from_outside_sees_extra_columns_and_facts(own_weightings: str):
+    weigher = Weigher(table(f"{own_weightings}:by_cost", cap=10.0), 100)
+
+    weighted = weigher.weigh({"cost": np.array([[1.0, 1.0], [3.0, 3.0]])}, info([0.25] * 2, [1.0, 1.0]), FACTS)
+
+    assert weighted.factors["duration"] == pytest.approx([6 / 8, 10 / 8])
+
+
+def test_a_weighting_must_return_one_weight_an_item(own_weightings: str):
+    with pytest.raises(ConfigError, match=r"shape \(2,\), got \(\)"):
+        Weigher(table(f"{own_weightings}:scalar"), 100).weigh({}, info([0.25] * 2, [1.0, 1.0]), FACTS)
