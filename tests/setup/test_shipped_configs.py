@@ -5,8 +5,9 @@ from pathlib import Path
 import gymnasium as gym
 import pytest
 
+from replay.shard import check_durable_budget, row_bytes
 from sojourn.config.load import load_config, profile_names
-from sojourn.environments import make_environment
+from sojourn.environments import make_environment, schema_of
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 FILES = sorted(CONFIGS.glob("*.yaml"))
@@ -26,6 +27,7 @@ def test_a_shipped_configuration_fits_its_environment(file):
     environment = make_environment(config.environment)
     discrete = isinstance(environment.action_space, gym.spaces.Discrete)
     assert config.algorithm.name == ("dqn" if discrete else "sac")
+    check_durable_budget(config, row_bytes(schema_of(environment, config, config.environment)))
     environment.close()
 
 
