@@ -28,14 +28,15 @@ class Monitor:
         """One record, now. Takes as long as the slowest endpoint, under a second each."""
         return self._reckoner.record(self._scraper.read(), time.time(), time.monotonic())
 
-    def run(self, stop: threading.Event, on_progress: Callable[[Progress], None]) -> None:
+    def run(self, stop: threading.Event, on_progress: Callable[[Progress], None] | None) -> None:
         """Once a second until `stop` is set: read, keep, call back. The last record is always kept."""
         with Recorder(self._folder) as recorder:
             while True:
                 began_s = time.monotonic()
                 record = self.read()
                 kept = recorder.keep(record)
-                on_progress(record)
+                if on_progress:
+                    on_progress(record)
                 if stop.wait(max(0.0, PERIOD_S - (time.monotonic() - began_s))):
                     break
             if not kept:

@@ -119,6 +119,7 @@ class Reckoner:
         if self._began_s is None:
             self._began_s = clock_s
         self._notice_restarts(readings)
+        roles = {name: reading.up for name, reading in readings.items()}
         readings = self._with_memory(readings)
         now = _counts(readings, clock_s)
         before = self._window(now)
@@ -147,7 +148,7 @@ class Reckoner:
             running_actions=int(total(readings, "sojourn_actor_running_actions") or 0),
             sample_wait_share=_share(now.waited_s - before.waited_s, span_s * _learners(readings)),
             restarts=dict(self._restarts),
-            roles={name: reading.up for name, reading in readings.items()},
+            roles=roles,
             duration_counts={_bound(bound): count for bound, count in durations.items()},
             lag_counts={_bound(b): count for b, count in buckets(readings, "sojourn_learner_policy_lag_versions").items()},
             learner=_learner_gauges(readings),
@@ -164,11 +165,7 @@ class Reckoner:
         """Readings in which a role that is away, or still reads back what it knew, says its lasting series once more."""
         known = {name: reading for name, reading in readings.items() if reading.up and not _recovers(reading)}
         self._known.update(known)
-        return {name: known.get(name) or self._remembered(name, reading) for name, reading in readings.items()}
-
-    def _remembered(self, name: str, reading: Reading) -> Reading:
-        last = self._known.get(name, reading)
-        return replace(reading, samples=tuple(sample for sample in last.samples if sample.name in LASTING))
+        return {**{name: _lasting(last) for name, last in self._known.items()}, **known}
 
     def _notice_restarts(self, readings: Readings) -> None:
         for name, reading in readings.items():
@@ -177,6 +174,10 @@ class Reckoner:
             if self._lives.get(name, reading.life) != reading.life:
                 self._restarts[name] = self._restarts.get(name, 0) + 1
             self._lives[name] = reading.life
+
+
+def _lasting(reading: Reading) -> Reading:
+    return replace(reading, up=False, samples=tuple(sample for sample in reading.samples if sample.name in LASTING))
 
 
 def _recovers(reading: Reading) -> bool:

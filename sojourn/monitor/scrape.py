@@ -74,7 +74,13 @@ def _latest_of_each_endpoint(said: Sequence[Announcement]) -> list[Announcement]
     """A port that one role left may have been taken by another: only the later announcement may count what it says."""
     owner = {one.metrics: one.name for one in said}
     kept = [one if owner[one.metrics] == one.name else Announcement(one.name, one.pid, one.host) for one in said]
-    return sorted(kept, key=lambda one: [int(part) if part.isdigit() else 0 for part in one.name.split("-")[-1:]] + [one.name])
+    return sorted(kept, key=lambda one: _counting(one.name))
+
+
+def _counting(name: str) -> tuple[str, int]:
+    """actor-2 comes before actor-10."""
+    stem, _, number = name.rpartition("-")
+    return (stem, int(number)) if number.isdigit() else (name, 0)
 
 
 def _read(said: Announcement) -> Reading:

@@ -1,0 +1,218 @@
+"""Does the monitor see what roles say over HTTP, and does what it knew survive a role that is away?"""
+
+import json
+import math
+import os
+import socket
+import threading
+from dataclasses import replace
+
+import pytest
+from prometheus_client import start_http_server
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from sojourn.metrics import Metrics
+from sojourn.monitor import Evaluation, Monitor, Progress, read_progress
+from sojourn.monitor.progress import Reckoner
+from sojourn.monitor.recorder import Recorder
+from sojourn.monitor.scrape import Reading, Sample, Scraper, announcements
+from sojourn.monitor.sums import quantile
+from sojourn.roles import Announcement
+
+
+class LiveRole:
+    """A real endpoint of one role, announced in a run folder."""
+
+    def __init__(self, folder, name):
+        self.metrics = Metrics(name.partition("-")[0])
+        self._server, self._thread = start_http_server(0, addr="127.0.0.1", registry=self.metrics.registry)
+        announce(folder, name, f"127.0.0.1:{self._server.server_port}")
+
+    def close(self):
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+def announce(folder, name, metrics):
+    (folder / "roles").mkdir(exist_ok=True)
+    said = {"name": name, "pid": os.getpid(), "host": os.uname().nodename, "address": "", "metrics": metrics}
+    (folder / "roles" / f"{name}.json").write_text(json.dumps(said))
+
+
+@pytest.fixture
+def start(tmp_path):
+    live = []
+
+    def start_role(name):
+        live.append(LiveRole(tmp_path, name))
+        return live[-1].metrics
+
+    yield start_role
+    for role in live:
+        role.close()
+
+
+def free_port():
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return sock.getsockname()[1]
+
+
+def test_one_reading_joins_what_every_role_says(tmp_path, start):
+    start("learner-0")
+    replay, evaluator = start("replay-0"), start("evaluator-0")
+    actors = [start("actor-0"), start("actor-1")]
+    replay.gauge("sojourn_replay_env_steps").set(500)
+    replay.gauge("sojourn_replay_items").labels(table="replay").set(400)
+    replay.gauge("sojourn_replay_items").labels(table="other").set(7)
+    replay.gauge("sojourn_replay_learner_step").set(40)
+    for actor, mean, episodes in zip(actors, (-10.0, -30.0), (3, 1), strict=True):
+        actor.gauge("sojourn_actor_return_mean").set(mean)
+        actor.counter("sojourn_actor_episodes").inc(episodes)
+    for _ in range(99):
+        actors[0].histogram("sojourn_actor_action_duration_seconds").observe(0.02)
+    actors[0].histogram("sojourn_actor_action_duration_seconds").observe(20.0)
+    evaluator.counter("sojourn_evaluator_evaluations").inc(2)
+    evaluator.gauge("sojourn_evaluator_return_mean").set(-5.0)
+    evaluator.gauge("sojourn_evaluator_return_best").set(-4.0)
+    evaluator.gauge("sojourn_evaluator_env_steps").set(450)
+
+    with Monitor(tmp_path) as monitor:
+        record = monitor.read()
+
+    assert (record.env_steps, record.replay_items, record.learner_step) == (500, 400, 40)
+    assert record.training_return == -15.0  # episodes count alike: (3 * -10 + 1 * -30) / 4
+    assert record.evaluation == Evaluation(2, 0, 450, -5.0, 0.0, -4.0)
+    assert 0.01 <= record.duration_p50_s <= 0.1
+    assert record.duration_counts["inf"] == 100
+    assert record.roles == dict.fromkeys(("actor-0", "actor-1", "evaluator-0", "learner-0", "replay-0"), True)
+    assert list(record.roles) == ["actor-0", "actor-1", "evaluator-0", "learner-0", "replay-0"]
+
+
+def test_a_role_that_does_not_answer_is_down_and_the_rest_is_read(tmp_path, start):
+    start("replay-0").gauge("sojourn_replay_env_steps").set(3)
+    announce(tmp_path, "actor-0", f"127.0.0.1:{free_port()}")
+    with socket.create_server(("127.0.0.1", 0)) as silent, Monitor(tmp_path) as monitor:
+        announce(tmp_path, "learner-0", f"127.0.0.1:{silent.getsockname()[1]}")
+        record = monitor.read()
+    assert record.roles == {"actor-0": False, "learner-0": False, "replay-0": True}
+    assert record.env_steps == 3
+
+
+def test_a_port_taken_over_by_a_later_role_counts_once(tmp_path, start):
+    start("actor-1").gauge("sojourn_actor_running_actions").set(2)
+    later = next(announcements(tmp_path / "roles"))
+    announce(tmp_path, "actor-0", later.metrics)
+    os.utime(tmp_path / "roles" / "actor-0.json", ns=(0, 0))
+    scraper = Scraper(tmp_path)
+    readings = scraper.read()
+    scraper.close()
+    assert readings["actor-0"].samples == ()
+    assert any(sample.name == "sojourn_actor_running_actions" for sample in readings["actor-1"].samples)
+
+
+def test_half_written_announcements_are_left_out(tmp_path):
+    announce(tmp_path, "replay-0", "")
+    (tmp_path / "roles" / "actor-0.json").write_text('{"name": "act')
+    assert [said.name for said in announcements(tmp_path / "roles")] == ["replay-0"]
+
+
+def reading(name, pid=1, up=True, **series):
+    samples = tuple(Sample(f"sojourn_{series_name}", {}, value) for series_name, value in series.items())
+    return {name: Reading(Announcement(name, pid, "host"), up, samples if up else ())}
+
+
+def test_rates_are_differences_over_at_most_ten_seconds():
+    reckoner = Reckoner("replay")
+    rates = [
+        reckoner.record(reading("replay-0", replay_env_steps=steps), 0.0, clock_s).env_steps_per_s
+        for clock_s, steps in ((0.0, 0), (1.0, 100), (10.0, 1_000), (20.0, 1_500))
+    ]
+    assert rates == pytest.approx([0.0, 100.0, 100.0, 50.0])
+
+
+def test_a_restarted_service_neither_takes_back_steps_nor_shows_a_negative_rate():
+    reckoner = Reckoner("replay")
+    record = None
+    for clock_s, said in enumerate(
+        (
+            reading("replay-0", replay_env_steps=100),
+            reading("replay-0", up=False),
+            reading("replay-0", pid=2, replay_env_steps=0, replay_recovering=1),
+            {},
+        )
+    ):
+        record = reckoner.record(said, 0.0, float(clock_s))
+        assert record.env_steps == 100
+        assert record.env_steps_per_s == 0.0
+    assert record is not None
+    assert record.roles == {}
+    after = reckoner.record(reading("replay-0", pid=2, replay_env_steps=130, replay_recovering=0), 0.0, 4.0)
+    assert (after.env_steps, after.env_steps_per_s, after.restarts) == (130, 7.5, {"replay-0": 1})
+
+
+def test_a_role_that_comes_back_with_its_old_process_id_still_counts_as_restarted():
+    reckoner = Reckoner("replay")
+    for began in (5.0, 5.0, 9.0):
+        record = reckoner.record(reading("actor-0", up_since_seconds=began), 0.0, began)
+    assert record.restarts == {"actor-0": 1}
+
+
+@pytest.mark.parametrize(
+    ("counts", "share", "value"),
+    [
+        ({}, 0.5, None),
+        ({1.0: 0, math.inf: 0}, 0.5, None),
+        ({1.0: 10, math.inf: 10}, 0.5, 0.5),  # the first bucket is even
+        ({1.0: 0, 100.0: 10, math.inf: 10}, 0.5, 10.0),  # later ones are even in the logarithm
+        ({1.0: 0, 10.0: 5, 100.0: 10, math.inf: 10}, 0.5, 10.0),
+        ({1.0: 1, math.inf: 10}, 0.99, 1.0),  # beyond the last bound nobody knows
+    ],
+)
+def test_quantiles_are_interpolated_within_their_bucket(counts, share, value):
+    assert quantile(counts, share) == (None if value is None else pytest.approx(value))
+
+
+def test_records_are_kept_a_thousandth_of_the_run_apart_and_at_every_evaluation(tmp_path):
+    kept = []
+    evaluation = Evaluation(1, 1, 1, 0.0, 0.0, 0.0)
+    with Recorder(tmp_path) as recorder:
+        for elapsed_s in (0.0, 1.0, 2.0, 5_000.0, 5_001.0, 5_006.0):
+            kept.append(recorder.keep(Progress(elapsed_s, elapsed_s)))
+        kept.append(recorder.keep(Progress(5_007.0, 5_007.0, evaluation=evaluation)))
+    assert kept == [True, True, True, True, False, True, True]
+    assert read_progress(tmp_path)[-1].evaluation == evaluation
+
+
+def test_records_read_back_and_a_half_written_line_is_left_out(tmp_path):
+    record = Progress(1.5, 2.5, env_steps=7, training_return=-1.25, roles={"actor-0": True}, restarts={"actor-0": 2})
+    with Recorder(tmp_path) as recorder:
+        recorder.keep(record)
+    with (tmp_path / "progress.jsonl").open("a") as file:
+        file.write('{"time_s": 3.0, "elap')
+    assert read_progress(tmp_path) == [record]
+    assert read_progress(tmp_path / "nowhere") == []
+
+
+def test_tensorboard_has_the_curves_over_environment_steps(tmp_path):
+    with Recorder(tmp_path) as recorder:
+        recorder.keep(Progress(1.0, 1.0, env_steps=10, training_return=-3.0, learner={"critic_loss": 0.5}))
+        recorder.keep(replace(Progress(2.0, 2.0, env_steps=20), evaluation=Evaluation(1, 1, 15, -2.0, 0.1, -2.0)))
+    events = EventAccumulator(str(tmp_path / "tb")).Reload()
+    assert {"return/training", "return/evaluation", "learner/critic_loss"} <= set(events.Tags()["tensors"])
+    assert [event.step for event in events.Tensors("throughput/env_steps_per_s")] == [10, 20]
+
+
+def test_the_monitor_records_and_calls_back_until_it_is_stopped(tmp_path, start):
+    start("replay-0").gauge("sojourn_replay_env_steps").set(3)
+    stop, seen = threading.Event(), []
+
+    def on_progress(record):
+        seen.append(record)
+        stop.set()
+
+    with Monitor(tmp_path) as monitor:
+        monitor.run(stop, on_progress)
+    assert [record.env_steps for record in seen] == [3]
+    assert [record.env_steps for record in read_progress(tmp_path)] == [3]
