@@ -53,8 +53,8 @@ class ActorConnection:
     ) -> None:
         """Say hello, waiting up to `timeout_s` for the service.
 
-        stop: once set, `insert` no longer blocks (what it is given is kept, beyond the buffer's bound if need be).
-        Raises UnavailableError when there is no service in time, ContractError when it refuses this run, schema or token.
+        stop: once set, nothing blocks: this constructor gives up, and what `insert` is given is kept, beyond the buffer's bound
+        if need be. Raises UnavailableError when there is no service in time, ContractError when it refuses this run, schema or token.
         """
         self._metrics = metrics or Metrics("actor")
         self._stop = stop or threading.Event()
@@ -72,7 +72,7 @@ class ActorConnection:
             seed=seed,
         )
         self._link = Link(address, hello, token)
-        session = self._link.session(timeout_s=timeout_s)
+        session = self._link.session(timeout_s=timeout_s, give_up=self._stop)
         self._metrics.gauge("sojourn_actor_replay_sessions").set_function(lambda: self._link.sessions)
         self.incarnation: int = session.incarnation
         self._heartbeats = Heartbeats(client_id)

@@ -25,6 +25,12 @@ class Chunker:
 
     def __init__(self, schema: Schema, max_message_bytes: int) -> None:
         self._schema = schema
+        self._columns = {
+            "observation": schema.observation_columns(),
+            "action": schema.action_columns(),
+            "extras": list(schema.extras),
+            "core_state": list(schema.core_state),
+        }
         self.max_message_bytes = max_message_bytes
         self._waiting: list[Segment] = []
         self.bytes = 0
@@ -32,7 +38,8 @@ class Chunker:
         self.last_number = 0
 
     def add(self, segment: Segment, now_s: float) -> None:
-        """Queue a segment. Raises ValidationError when it could never be sent."""
+        """Queue a segment. Raises ValidationError when it does not fit the schema or could never be sent."""
+        self._check(segment)
         size_bytes = segment_bytes(segment)
         if size_bytes + CHUNK_BYTES > self.max_message_bytes:
             raise ValidationError(
@@ -50,7 +57,7 @@ class Chunker:
     def cut(self, now_s: float, *, final: bool = False) -> list[Message]:
         """Messages of all that waits: usually one, several where one would be too large. `final` marks the last of them.
 
-        Raises what `encode_chunk` raises for a segment that does not fit the schema; the segments are gone then.
+        Raises ValidationError when a ragged value is longer than its column allows; the segments are gone then.
         """
         waiting, self._waiting, self.bytes, self.oldest_at_s = self._waiting, [], 0, None
         parts = list(self._bodies(waiting, now_s)) if waiting else [(b"", 0)] if final else []
@@ -60,6 +67,19 @@ class Chunker:
         ]
         self.last_number += len(messages)
         return messages
+
+    def _check(self, segment: Segment) -> None:
+        """Shapes are looked at here, so that one bad segment is named and spoils no other; values are checked by the service."""
+        for group, columns in self._columns.items():
+            leaves, rows = getattr(segment, group), len(segment) + (group == "observation")
+            for column in columns:
+                wanted = (rows,) if column.ragged_max else (rows, *column.shape)
+                found = np.shape(leaves[column.name])[: len(wanted)] if column.name in leaves else None
+                if found != wanted:
+                    raise ValidationError(
+                        f"column {column.name!r} of a segment of {len(segment)} steps must have shape {wanted}, "
+                        f"got {'none' if found is None else found}"
+                    )
 
     def _bodies(self, segments: Sequence[Segment], now_s: float) -> Iterable[tuple[bytes, int]]:
         rows = encode_chunk(self._schema, segments, now_s)

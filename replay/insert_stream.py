@@ -185,7 +185,10 @@ class InsertStream:
     def _sendable(self, window: int) -> Message | None:
         left_s = self._until_old_s()
         if left_s is not None and left_s <= 0.0:
-            self._cut()
+            try:
+                self._cut()
+            except SojournError as error:  # nobody to raise it to here: the next insert tells
+                self._fault = self._fault or error
         return self._buffer.after(self._sent_number) if len(self._sent_at_s) < window else None
 
     def _until_old_s(self) -> float | None:

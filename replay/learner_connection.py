@@ -43,10 +43,10 @@ class _Shard:
         self.threads: list[threading.Thread] = []
 
     def close(self) -> None:
-        """Wait shortly for the last words, then cut the link."""
-        if self.link.connected:
-            for thread in self.threads:
-                thread.join(FAREWELL_S)
+        """Say the last words, waiting shortly; first what was consumed, since leases end with the stream."""
+        for end, thread in zip((self.courier.close, self.stream.close), self.threads, strict=True):
+            end()
+            thread.join(FAREWELL_S if self.link.connected else 0.0)
         self.link.close()
         for thread in self.threads:
             thread.join(FAREWELL_S)
@@ -154,9 +154,6 @@ class LearnerConnection:
     def close(self) -> None:
         """Send what waits, hand unused leases back and end."""
         for shard in self._shards:
-            shard.stream.close()
-            shard.courier.close()
-        for shard in self._shards:
             shard.close()
 
     def _connect(self, address: Address, hello: pb.HelloRequest, learner: LearnerSettings, shards: int, token: str) -> _Shard:
@@ -174,8 +171,8 @@ class LearnerConnection:
         )
         shard = _Shard(link, stream, Courier(link, self._table, lambda info: self._heard(shard, info), self._meter.updated))
         shard.threads = [
-            keep_open_in_thread(link, "samples", partial(self._serve, shard), lambda: stream.messages, self._refused),
             keep_open_in_thread(link, "courier", shard.courier.serve, lambda: shard.courier.calls, self._refused),
+            keep_open_in_thread(link, "samples", partial(self._serve, shard), lambda: stream.messages, self._refused),
         ]
         return shard
 

@@ -5,6 +5,7 @@ failed one: the first to ask connects again (the address is resolved anew), the 
 """
 
 import logging
+import math
 import random
 import threading
 import time
@@ -22,7 +23,7 @@ from sojourn.rpc import HEADROOM_BYTES, backoff_s, channel_options, error_of
 
 LOG = logging.getLogger("sojourn.replay.client")
 
-HELLO_TIMEOUT_S = 5.0
+HELLO_TIMEOUT_S = 3.0  # a Hello that hangs also delays closing
 LARGEST_MESSAGE_BYTES = (1 << 31) - 1 - HEADROOM_BYTES  # gRPC's own limit: a reply with batches of images may be large
 
 Metadata = tuple[tuple[str, str], ...]
@@ -58,17 +59,19 @@ class Link:
         self.sessions = 0
         self.connected = False
 
-    def session(self, stale: Session | None = None, timeout_s: float | None = None) -> Session:
+    def session(
+        self, stale: Session | None = None, timeout_s: float | None = None, give_up: threading.Event | None = None
+    ) -> Session:
         """A session other than `stale`; connects again until there is one.
 
-        Raises ContractError when the service refuses this client for good, UnavailableError when the link is closed or
-        `timeout_s` has passed (None: waits for ever).
+        Raises ContractError when the service refuses this client for good, UnavailableError when the link is closed, `give_up`
+        is set or `timeout_s` has passed (None: waits for ever).
         """
         if stale is not None and self._session is stale:
             self.connected = False
         with self._lock:
             if self._session is None or self._session is stale:
-                self._renew(timeout_s)
+                self._renew(timeout_s, give_up)
             assert self._session is not None
             return self._session
 
@@ -96,25 +99,22 @@ class Link:
             self._session.channel.close()
             self._session = None
 
-    def _renew(self, timeout_s: float | None) -> None:
-        started_s = time.monotonic()
+    def _renew(self, timeout_s: float | None, give_up: threading.Event | None) -> None:
+        until_s = math.inf if timeout_s is None else time.monotonic() + timeout_s
         self._drop()
         for wait_s in backoff_s(random.Random()):
             try:
                 self._session = self._say_hello()
             except (UnavailableError, DeadlineError) as error:
-                self._wait(wait_s, started_s, timeout_s, error)
+                LOG.debug("%s waits %.2f s for the replay service: %s", self.client_id, wait_s, error)
+                if time.monotonic() + wait_s > until_s:
+                    raise UnavailableError(f"no replay service within {timeout_s:g} s: {error}") from error
+                if self._closed.wait(wait_s) or (give_up is not None and give_up.is_set()):
+                    raise UnavailableError(f"gave up waiting for the replay service: {error}") from error
             else:
                 self.sessions += 1
                 self.connected = True
                 return
-
-    def _wait(self, wait_s: float, started_s: float, timeout_s: float | None, reason: SojournError) -> None:
-        if timeout_s is not None and time.monotonic() + wait_s - started_s > timeout_s:
-            raise UnavailableError(f"no replay service within {timeout_s:g} s: {reason}") from reason
-        LOG.debug("%s waits %.2f s for the replay service: %s", self.client_id, wait_s, reason)
-        if self._closed.wait(wait_s):
-            raise UnavailableError("the connection was closed") from reason
 
     def _say_hello(self) -> Session:
         if self._closed.is_set():

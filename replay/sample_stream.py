@@ -126,6 +126,7 @@ class SampleStream:
             ended.set()
             with self._arrived:
                 self._granted = 0
+                self._queue = deque(draw for draw in self._queue if not draw.draw_id)  # leases end with their stream
                 self._arrived.notify_all()
         return self._closing
 
