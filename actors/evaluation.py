@@ -1,0 +1,178 @@
+"""What does the evaluator do? Plays episodes with each policy that is due, and keeps the results and the best policy.
+
+Due is a policy once every `evaluation.every_env_steps` of its env_steps, the first of a run, and the last. Threads: a worker
+that plays; the calling one, which sees that the worker neither hangs nor outstays the end.
+"""
+
+import logging
+import threading
+import time
+from pathlib import Path
+
+from actors.best import Record, append_result, keep_best, read_record
+from actors.episodes import Evaluation, episode_seed, evaluate
+from actors.steps import describe
+from actors.video import film_episode
+from actors.watchdog import NO_ACTION_ALLOWANCE_S, TICK_S
+from sojourn.algorithms import build_policy
+from sojourn.errors import EnvironmentFault, HungError
+from sojourn.experience import ParameterSnapshot
+from sojourn.metrics import Metrics
+from sojourn.parameters.client import Watcher
+from sojourn.roles import RoleContext
+from sojourn.seeds import lane_seed
+
+LOG = logging.getLogger("sojourn.actors")
+LOOK_S = 0.2  # how often a wait for the next version looks whether it should stop
+FINAL_S = 8.0  # of the ten seconds that SIGTERM leaves, for the last policy
+AFTERWORD_S = 0.5  # for the worker to notice that its time is over
+
+
+def run(context: RoleContext) -> None:
+    """Evaluate until `context.stop` is set, then the last policy once more if there is time, and return within ten seconds.
+
+    Raises HungError when an environment does not return, and what the parameter service refuses.
+    """
+    metrics = Metrics("evaluator")
+    host = context.config.metrics.host
+    context.announce(metrics=f"{host}:{metrics.serve(host, 0)}")
+    assert context.parameters is not None
+    watcher = Watcher(context.parameters, run_id=context.run_id, client_id=context.name)
+    try:
+        Evaluator(context, watcher, metrics).run()
+    finally:
+        watcher.close()
+
+
+class Evaluator:
+    """Evaluates what is due. Invariant: every line of RUN/evaluations.jsonl is a whole evaluation of one policy version."""
+
+    def __init__(self, context: RoleContext, watcher: Watcher, metrics: Metrics) -> None:
+        config = context.config
+        self._context = context
+        self._settings = config.environment
+        self._watcher = watcher
+        self._metrics = metrics
+        self._schema = describe(self._settings, config)
+        self._policy = build_policy(config, self._schema)
+        self._record = read_record(context.run_folder)
+        self._films = config.evaluation.video
+        self._stopped_s = float("inf")
+        self._moved_s = time.monotonic()
+        self._failure: BaseException | None = None
+
+    def run(self) -> None:
+        """Watch the worker until it has ended, has no time left, or hangs."""
+        worker = threading.Thread(target=self._work, name=f"{self._context.name} worker", daemon=True)
+        worker.start()
+        while worker.is_alive():
+            worker.join(TICK_S)
+            now_s = time.monotonic()
+            if self._context.stop.is_set():
+                self._stopped_s = min(self._stopped_s, now_s)
+            if now_s > self._stopped_s + FINAL_S + AFTERWORD_S:
+                return  # inside an environment's step: left behind
+            if now_s - self._moved_s > self._settings.step_timeout_s + NO_ACTION_ALLOWANCE_S:
+                raise HungError(
+                    f"environment {self._settings.id} did not return for {now_s - self._moved_s:.0f} s in an evaluation"
+                )
+        if self._failure is not None:
+            raise self._failure
+
+    def _work(self) -> None:
+        try:
+            while not self._context.stop.is_set():
+                snapshot = self._watcher.wait(self._record.policy_version, LOOK_S)
+                self._move()
+                if snapshot is not None and self._is_due(snapshot):
+                    self._evaluate(snapshot)
+                elif snapshot is not None:
+                    self._context.stop.wait(LOOK_S)
+            last = self._watcher.latest()
+            if last is not None and last.policy_version > self._record.policy_version:
+                self._evaluate(last)
+        except BaseException as error:  # noqa: BLE001  raised again by `run`, on the calling thread
+            self._failure = error
+
+    def _is_due(self, snapshot: ParameterSnapshot) -> bool:
+        every = self._context.config.evaluation.every_env_steps
+        return self._record.evaluations == 0 or snapshot.env_steps // every > self._record.env_steps // every
+
+    def _evaluate(self, snapshot: ParameterSnapshot) -> None:
+        """Evaluate one version; an environment that fails costs this evaluation only."""
+        number = self._record.evaluations
+        seed = lane_seed(self._context.config.run.seed, "evaluator", self._context.index, 0, number)
+        self._policy.load(snapshot.tensors)
+        try:
+            evaluation = evaluate(
+                self._policy,
+                self._schema,
+                self._settings,
+                episodes=self._context.config.evaluation.episodes,
+                seed=seed,
+                stopped=self._out_of_time,
+                progress=self._move,
+            )
+        except EnvironmentFault as fault:
+            LOG.warning("evaluation %d of policy version %d was given up: %s", number, snapshot.policy_version, fault)
+            self._metrics.counter("sojourn_evaluator_failed_evaluations").inc()
+            self._record = Record(number, snapshot.env_steps, snapshot.policy_version, self._record.best)
+            return
+        if evaluation is not None:
+            self._keep(snapshot, evaluation, seed)
+            self._film(snapshot, number, seed)
+
+    def _keep(self, snapshot: ParameterSnapshot, evaluation: Evaluation, seed: int) -> None:
+        """Results first, then the policy: a crash between the two loses no line."""
+        best = evaluation.return_mean > self._record.best
+        append_result(self._context.run_folder, snapshot, evaluation, seed=seed, best=best)
+        if best:
+            keep_best(self._context.run_folder, self._context.run_id, snapshot, evaluation)
+        self._record = Record(
+            self._record.evaluations + 1,
+            snapshot.env_steps,
+            snapshot.policy_version,
+            max(evaluation.return_mean, self._record.best),
+        )
+        self._export(snapshot, evaluation)
+
+    def _export(self, snapshot: ParameterSnapshot, evaluation: Evaluation) -> None:
+        metrics = self._metrics
+        metrics.gauge("sojourn_evaluator_return_mean").set(evaluation.return_mean)
+        metrics.gauge("sojourn_evaluator_return_std").set(evaluation.return_std)
+        metrics.gauge("sojourn_evaluator_return_best").set(self._record.best)
+        metrics.gauge("sojourn_evaluator_policy_version").set(snapshot.policy_version)
+        metrics.gauge("sojourn_evaluator_env_steps").set(snapshot.env_steps)
+        metrics.counter("sojourn_evaluator_episodes").inc(len(evaluation.returns))
+        metrics.counter("sojourn_evaluator_evaluations").inc()
+        metrics.histogram("sojourn_evaluator_evaluation_seconds").observe(evaluation.seconds)
+
+    def _film(self, snapshot: ParameterSnapshot, number: int, seed: int) -> None:
+        """A video of every `video_every`-th evaluation and of the last one; where that is impossible, say so once."""
+        last = self._context.stop.is_set()
+        if not self._films or not (last or number % self._context.config.evaluation.video_every == 0):
+            return
+        file = self.video_file(snapshot)
+        try:
+            film_episode(
+                self._policy,
+                self._schema,
+                self._settings,
+                file,
+                seed=episode_seed(seed, 0),
+                stopped=self._out_of_time,
+                progress=self._move,
+            )
+        except EnvironmentFault as fault:
+            LOG.warning("%s", fault)
+            self._films = False
+
+    def video_file(self, snapshot: ParameterSnapshot) -> Path:
+        """Where the video of a version is: named so that files sort by env steps."""
+        return self._context.run_folder / "videos" / f"env-steps-{snapshot.env_steps:012d}.mp4"
+
+    def _move(self) -> None:
+        self._moved_s = time.monotonic()
+
+    def _out_of_time(self) -> bool:
+        return time.monotonic() > self._stopped_s + FINAL_S

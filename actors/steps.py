@@ -1,0 +1,164 @@
+"""Is what an environment gave a step we may store? Calls the environment, measures its time and checks the result.
+
+Runs the environment's own code, which may block for as long as it likes, raise anything or end the process.
+"""
+
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+from actors.outcomes import Beginning, Outcome
+from sojourn.columns import Schema, flatten, leaves
+from sojourn.config import Config
+from sojourn.config.schema import EnvironmentSettings
+from sojourn.environments import make_environment, read_extras, schema_of
+from sojourn.errors import EnvironmentFault, SojournError
+from sojourn.experience import Columns
+
+
+def make_checked(
+    settings: EnvironmentSettings, schema: Schema, *, simulated_clock: bool = False, render: bool = False
+) -> "CheckedEnvironment":
+    """Make an environment that is checked at every step. Raises EnvironmentFault, or ConfigError for wrappers that do not fit."""
+    environment = _guarded(lambda: make_environment(settings, render=render), f"making {settings.id!r}")
+    return CheckedEnvironment(environment, schema, settings, simulated_clock=simulated_clock)
+
+
+def describe(settings: EnvironmentSettings, config: Config) -> Schema:
+    """Schema of the environment's experience. Makes one environment and closes it."""
+    environment = _guarded(lambda: make_environment(settings), f"making {settings.id!r}")
+    try:
+        return schema_of(environment, config, settings)
+    finally:
+        _guarded(environment.close, "close")
+
+
+class CheckedEnvironment:
+    """An environment whose promises are kept, or EnvironmentFault is raised.
+
+    Invariant: what `reset` and `step` return has the schema's shapes and stored dtypes and is finite.
+    """
+
+    def __init__(
+        self, environment: gym.Env[Any, Any], schema: Schema, settings: EnvironmentSettings, *, simulated_clock: bool = False
+    ) -> None:
+        """simulated_clock: durations are info["duration_s"] instead of measured time."""
+        self.environment = environment
+        self._settings = settings
+        self._simulated_clock = simulated_clock
+        self._space = schema.observation_space
+        self._leaves = [
+            _Leaf(name, space, column.dtype)
+            for (name, space), column in zip(leaves(self._space, "observation"), schema.observation_columns(), strict=True)
+        ]
+        self.finished_at_s = 0.0
+
+    def reset(self, seed: int | None) -> Beginning:
+        """Start an episode. seed: None lets the environment's own generator go on."""
+        observation, info = _guarded(lambda: _pair(self.environment.reset(seed=seed)), "reset")
+        extras = read_extras(self._settings, info, "episode") if self._settings.extras else {}
+        return Beginning(self._checked(observation), extras)
+
+    def step(self, action: Any, started_at_s: float) -> Outcome:
+        """Do one action. started_at_s: monotonic clock when it was handed over; `finished_at_s` says when the result was there."""
+        try:
+            observation, reward, terminated, truncated, info = self.environment.step(action)
+        except (Exception, SystemExit) as error:  # an environment may raise anything: its slot ends, not the actor
+            raise EnvironmentFault(f"step raised {type(error).__name__}: {error}") from error
+        self.finished_at_s = time.monotonic()
+        duration_s = self._simulated_s(info) if self._simulated_clock else self.finished_at_s - started_at_s
+        extras = read_extras(self._settings, info, "step") if self._settings.extras else {}
+        return Outcome(self._checked(observation), _reward(reward), bool(terminated), bool(truncated), duration_s, extras)
+
+    def close(self) -> None:
+        """Close the environment. Raises EnvironmentFault if it fails at that."""
+        _guarded(self.environment.close, "close")
+
+    def _checked(self, observation: Any) -> Columns:
+        try:
+            columns = flatten(self._space, observation, "observation")
+        except (KeyError, IndexError, TypeError, ValueError) as error:
+            raise EnvironmentFault(f"observation does not fit {self._space}: {type(error).__name__} {error}") from error
+        return {leaf.name: leaf.checked(columns[leaf.name]) for leaf in self._leaves}
+
+    def _simulated_s(self, info: dict[str, Any]) -> float:
+        try:
+            duration_s = float(info["duration_s"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise EnvironmentFault(f'duration.clock is env, but info["duration_s"] is no number: {error!r}') from error
+        if not (math.isfinite(duration_s) and duration_s >= 0.0):
+            raise EnvironmentFault(f'info["duration_s"] must be finite and not negative, got {duration_s}')
+        return duration_s
+
+
+class _Leaf:
+    """Checks one leaf of the observation and casts it to its stored dtype, into memory of its own."""
+
+    def __init__(self, name: str, space: gym.Space[Any], dtype: str) -> None:
+        self.name = name
+        self._space = space
+        self._stored = np.zeros(space.shape or (), dtype)
+        self._flat = self._stored.reshape(-1)
+        self._is_float = self._stored.dtype.kind == "f"
+        self._is_box = isinstance(space, gym.spaces.Box)
+        self._known_dtypes: set[np.dtype[Any]] = set()
+
+    def checked(self, value: np.ndarray) -> np.ndarray:
+        if value.shape != self._stored.shape:
+            raise EnvironmentFault(f"{self.name} has shape {value.shape}, the space says {self._stored.shape}")
+        if value.dtype not in self._known_dtypes:
+            self._check_dtype(value.dtype)
+        if not self._is_box and not self._space.contains(_plain(value)):
+            raise EnvironmentFault(f"{self.name} is {value}, outside {self._space}")
+        self._stored[...] = value
+        if self._is_float and not math.isfinite(self._flat.dot(self._flat)):
+            self._check_finite()
+        return self._stored
+
+    def _check_dtype(self, dtype: np.dtype[Any]) -> None:
+        """float64 may be stored as float32 and int32 as int64, but no float becomes an integer, no object a number."""
+        if not np.can_cast(dtype, self._stored.dtype, "same_kind"):
+            raise EnvironmentFault(f"{self.name} has dtype {dtype}, stored is {self._stored.dtype}")
+        self._known_dtypes.add(dtype)
+
+    def _check_finite(self) -> None:
+        """The sum of squares is not finite: a NaN, an infinity, or only values so large that it overflowed."""
+        wrong = ~np.isfinite(self._flat)
+        if wrong.any():
+            place = int(np.argmax(wrong))
+            raise EnvironmentFault(
+                f"{self.name} holds {self._flat[place]} at flat index {place}, {wrong.sum()} not finite in all"
+            )
+
+
+def _plain(value: np.ndarray) -> Any:
+    return value[()] if value.shape == () else value
+
+
+def _reward(reward: Any) -> float:
+    try:
+        value = float(reward)
+    except (TypeError, ValueError) as error:
+        raise EnvironmentFault(f"reward {reward!r} is no number") from error
+    if not math.isfinite(value):
+        raise EnvironmentFault(f"reward is {value}")
+    return value
+
+
+def _pair(result: Any) -> tuple[Any, Any]:
+    observation, info = result
+    return observation, info
+
+
+def _guarded(call: Callable[[], Any], what: str) -> Any:
+    """Call the environment; whatever it raises becomes EnvironmentFault, unless it is an error of ours already."""
+    try:
+        return call()
+    except SojournError:
+        raise
+    except (Exception, SystemExit) as error:  # an environment may raise anything: its slot ends, not the actor
+        raise EnvironmentFault(f"{what} raised {type(error).__name__}: {error}") from error
