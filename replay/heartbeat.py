@@ -180,8 +180,10 @@ class Heartbeats:
             self._changed.notify_all()
 
     def _requests(self, session: Session, ended: threading.Event) -> Iterator[pb.HeartbeatRequest]:
-        while not ended.is_set():
+        while True:
             with self._changed:
+                if ended.is_set():
+                    return
                 report, closing, ends = self._report, self._closing, dict(self._unheard)
                 self._told = report.news(self._pace.gated)
                 self._saying.append(_Said(list(ends), report.started))

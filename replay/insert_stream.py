@@ -12,7 +12,7 @@ from protos import replay_pb2 as pb
 from replay.chunker import Chunker, segment_bytes
 from replay.link import Session, our_errors
 from replay.outage_buffer import Message, OutageBuffer
-from sojourn.errors import SojournError
+from sojourn.errors import SojournError, UnavailableError
 from sojourn.experience import Segment
 from sojourn.metrics import Metrics
 
@@ -66,12 +66,15 @@ class InsertStream:
     def offer(self, segment: Segment, give_up: threading.Event) -> None:
         """Queue a segment; blocks while there is no room or the service wants a pause, unless `give_up` is set.
 
-        Raises the reason when the service has refused this client for good, ValidationError when the segment is too large.
+        Raises the reason when the service has refused this client for good, ValidationError when the segment does not fit the
+        schema or a message, UnavailableError after `close`.
         """
         with self._changed:
             while self._fault is None and not self._closing and not give_up.is_set() and not self._may_insert(segment):
                 self._changed.wait(LOOK_S)
             self._raise_fault()
+            if self._closing:
+                raise UnavailableError("the connection is closed")
             first = self._chunker.oldest_at_s is None
             self._chunker.add(segment, time.monotonic())
             if self._chunker.bytes >= self._flush_bytes:
@@ -162,9 +165,12 @@ class InsertStream:
                 return
 
     def _next_request(self, session: Session, ended: threading.Event) -> pb.InsertRequest | None:
-        """Wait for the next message that may be sent; None when the stream has ended."""
+        """Wait for the next message that may be sent; None when all is said or the stream has ended.
+
+        `ended` is looked at under the lock, so that a thread left over from a broken stream takes nothing of the next one.
+        """
         with self._changed:
-            while (message := self._sendable(session.hello.insert_window)) is None:
+            while ended.is_set() or (message := self._sendable(session.hello.insert_window)) is None:
                 if ended.is_set() or (self._closing and not self._buffer):
                     return None
                 self._changed.wait(self._until_old_s())
