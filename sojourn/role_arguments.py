@@ -15,6 +15,7 @@ from types import FrameType
 
 from sojourn.config.load import load_config
 from sojourn.errors import SojournError
+from sojourn.logs import log_to_stderr
 from sojourn.roles import RoleContext, fixed_address, parameters_address, replay_addresses
 
 Run = Callable[[RoleContext], None]
@@ -30,6 +31,7 @@ def main(role: str, run: Run, *, evaluate: Run | None = None, arguments: Sequenc
     given = parser.parse_args(arguments)
     if evaluate is not None and given.evaluate:
         role, run = "evaluator", evaluate
+    log_to_stderr()
     try:
         context = context_of(role, given)
         _stop_on_signals(context.stop)

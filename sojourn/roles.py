@@ -39,6 +39,7 @@ class RoleContext:
     run_id: random identity of the run, the same over restarts and resumes.  index: number among the role's replicas.
     fleet: actors only, "" is the default fleet.  replay, parameters: how to find the services.
     listen: "host:port" that a service binds, port 0 is any free one; it is reached at that host.
+    announce_to: told of every announcement as well, where the run folder is not shared.
     stop: set once when the role shall drain and return.
     """
 
@@ -51,6 +52,7 @@ class RoleContext:
     replay: tuple[Address, ...] = ()
     parameters: Address | None = None
     listen: str = "127.0.0.1:0"
+    announce_to: Callable[[Announcement], None] | None = None
     stop: threading.Event = field(default_factory=threading.Event)
 
     @property
@@ -66,6 +68,8 @@ class RoleContext:
         temporary = folder / f".{self.name}.{os.getpid()}"
         temporary.write_text(json.dumps(asdict(said)))
         temporary.replace(folder / f"{self.name}.json")
+        if self.announce_to is not None:
+            self.announce_to(said)
 
 
 def announced(run_folder: Path, name: str) -> Announcement:

@@ -4,6 +4,7 @@ Both sides keep one daemon thread for the network, so neither a gradient step no
 reconnect for ever with back-off and resolve the address anew each time; only a refusal that lasts is an error.
 """
 
+import logging
 import random
 import threading
 import time
@@ -11,7 +12,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import grpc
-import structlog
 
 from protos import parameters_pb2 as pb
 from protos import parameters_pb2_grpc as rpc_parameters
@@ -24,7 +24,7 @@ from sojourn.rpc import CHUNK_BYTES, CONTRACT_VERSION, backoff_s, channel_option
 PUBLISH_TIMEOUT_S = 60.0
 REFUSED_FOR_S = 5.0  # while a service restarts, its old port may belong to a stranger who refuses us
 
-log = structlog.get_logger(__name__)
+LOG = logging.getLogger("sojourn.parameters")
 
 
 class Patience:
@@ -122,7 +122,7 @@ class Publisher:
                 self._failure = final
                 self._changed.notify_all()
             return False
-        log.warning("publish_failed", client_id=self._client_id, error=str(error), again_in_s=round(wait_s, 3))
+        LOG.warning("%s could not publish, again in %.2f s: %s", self._client_id, wait_s, error)
         self._closing.wait(wait_s)
         return True
 

@@ -12,19 +12,18 @@ number that no allotted version exceeds; it is raised in blocks before use, so v
 
 import hashlib
 import json
+import logging
 import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
-
-import structlog
 
 from sojourn.errors import CheckpointError, ContractError, UnavailableError
 from sojourn.experience import ParameterSnapshot
 
 RESERVED_BLOCK = 1024  # versions set aside at a time: one more fsync in a thousand publications
 
-log = structlog.get_logger(__name__)
+LOG = logging.getLogger("sojourn.parameters")
 
 
 @dataclass(frozen=True)
@@ -106,7 +105,7 @@ class DurableLatest:
             return None
         checksum, _, rest = content.partition(b"\n")
         if checksum != hashlib.sha256(rest).hexdigest().encode():
-            log.warning("parameters_corrupt", file=str(self._folder / name), bytes=len(content))
+            LOG.warning("%s is torn or corrupt (%d bytes): left aside", self._folder / name, len(content))
             return None
         header, _, tensors = rest.partition(b"\n")
         fields = json.loads(header)

@@ -1,0 +1,86 @@
+"""One run from its first part to its last, wherever the parts live. Blocks until the run is over."""
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sojourn.config import Config
+from sojourn.errors import SojournError
+from sojourn.launcher.control import take_scale_request
+from sojourn.launcher.host import Host
+from sojourn.launcher.interrupts import Interrupts
+from sojourn.launcher.rules import reason_to_end
+from sojourn.launcher.standing import Gauge
+from sojourn.launcher.supervision import Supervisor
+from sojourn.launcher.wiring import Find, wire
+from sojourn.monitor import Monitor, Progress
+
+OnProgress = Callable[[Progress], None]
+EVALUATOR_WAITS_S = 15.0  # at most, for the first gradient step: until then it would only slow the others' start
+
+LOG = logging.getLogger("sojourn.launcher")
+
+
+def drive(
+    config: Config, run_folder: Path, host: Host, find: Find, interrupts: Interrupts, on_progress: OnProgress | None
+) -> int:
+    """Start the parts, keep them running until the run is over, end them in order. Returns 0.
+
+    Raises the SojournError that made going on hopeless, or that a role raised while it ended (a checkpoint that cannot be written).
+    """
+    forget_announcements(run_folder)
+    parts = wire(config, find)
+    supervisor = Supervisor(config, parts, host, run_folder)
+    gauge = Gauge(next(part.edges.replay for part in parts if part.role == "learner"), run_folder)
+    with monitored(run_folder, config.learners.table, on_progress):
+        failure: SojournError | None = None
+        try:
+            reason = _until_over(config, run_folder, supervisor, gauge, interrupts)
+            LOG.info("the run is over: %s", reason)
+        except SojournError as error:
+            failure = error
+        raised = supervisor.stop()
+    if failure or raised:
+        raise failure or raised[0]
+    return 0
+
+
+def _until_over(config: Config, run_folder: Path, supervisor: Supervisor, gauge: Gauge, interrupts: Interrupts) -> str:
+    """Turn until a rule, a person or the learner ends the run. Returns why."""
+    supervisor.hold_back("evaluator")
+    for returned in supervisor.turns():
+        standing = gauge.standing()
+        if standing.learner_step > 0 or standing.elapsed_s > EVALUATOR_WAITS_S:
+            supervisor.release("evaluator")
+        if interrupts.asked.is_set():
+            return "asked to stop"
+        if any(name.startswith("learner") for name in returned):
+            return "the learner has finished"
+        if reason := reason_to_end(config, standing):
+            return reason
+        if asked := take_scale_request(run_folder):
+            supervisor.scale(asked)
+    raise AssertionError("turns never end")
+
+
+@contextmanager
+def monitored(run_folder: Path, table: str, on_progress: OnProgress | None) -> Iterator[None]:
+    """Record the run's progress once a second on a thread of its own."""
+    over = threading.Event()
+    with Monitor(run_folder, table) as monitor:
+        told = on_progress or (lambda record: None)
+        thread = threading.Thread(target=monitor.run, args=(over, told), name="monitor", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join(timeout=5.0)
+
+
+def forget_announcements(run_folder: Path) -> None:
+    """What roles of an earlier start announced: their ports may belong to strangers by now."""
+    for file in (run_folder / "roles").glob("*.json"):
+        file.unlink()

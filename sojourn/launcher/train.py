@@ -1,0 +1,60 @@
+"""`sojourn train` and `sojourn resume`: a run under Ray, on this machine or on a cluster."""
+
+from concurrent.futures import ThreadPoolExecutor, wait
+from functools import partial
+from pathlib import Path
+
+from sojourn.config import Config
+from sojourn.launcher.drive import OnProgress, drive
+from sojourn.launcher.interrupts import INTERRUPTED, Interrupts
+from sojourn.launcher.leftovers import end_embedded_servers
+from sojourn.launcher.ray_session import RaySession, cluster_ray, local_ray
+from sojourn.launcher.validation import validate
+from sojourn.logs import log_to
+from sojourn.roles import announced_address
+
+MISTAKE_S = 1.0  # most mistakes show up sooner; an environment that takes longer is made while Ray starts
+
+
+def train(
+    config: Config, run_folder: Path, *, run_id: str, address: str | None = None, on_progress: OnProgress | None = None
+) -> int:
+    """Run everything under Ray until the run is over. Returns the exit code, 130 after a second Ctrl-C.
+
+    run_folder: made by `sojourn.run_folder`; what an earlier start left in it is gone on from.  run_id: its identity.
+    address: None starts a Ray of its own on this machine; otherwise that of a cluster, "auto" or "host:port".
+    on_progress: called about once a second, on another thread.
+    Raises SojournError when the configuration cannot work or going on is hopeless; everything is stopped by then.
+    """
+    run_folder = run_folder.resolve()
+    with Interrupts() as interrupts, log_to(run_folder / "logs" / "launcher.log"), ThreadPoolExecutor(1) as beside:
+        try:
+            mistakes = beside.submit(validate, config)
+            if wait([mistakes], MISTAKE_S).done:
+                mistakes.result()
+            with cluster_ray(address) if address else local_ray() as session:
+                interrupts.install()
+                mistakes.result()
+                return _drive(config, run_folder, run_id, session, interrupts, on_progress)
+        except KeyboardInterrupt:
+            return INTERRUPTED
+        finally:
+            end_embedded_servers(config, run_folder)
+
+
+def _drive(
+    config: Config, run_folder: Path, run_id: str, session: RaySession, interrupts: Interrupts, on_progress: OnProgress | None
+) -> int:
+    """Imports of Ray come this late because its settings are read from the environment at import."""
+    from sojourn.launcher.directory import directory_address, start_directory
+    from sojourn.launcher.ray_roles import RayHost
+
+    find = partial(announced_address, run_folder)
+    if session.cluster:
+        directory = start_directory(run_folder, run_id, session.node_id)
+        find = partial(directory_address, run_id)
+    host = RayHost(session, config, run_folder, run_id)
+    over = drive(config, run_folder, host, find, interrupts, on_progress)
+    if session.cluster:
+        directory.__ray_terminate__.remote()
+    return over

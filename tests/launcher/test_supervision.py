@@ -1,0 +1,165 @@
+"""Does the supervisor keep what is wanted running, scale it, and end it in order? Roles are small functions on threads."""
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from sojourn.config import Config
+from sojourn.errors import CheckpointError, ConfigError, ContractError
+from sojourn.launcher import wiring
+from sojourn.launcher.restarts import MOST_REFUSALS
+from sojourn.launcher.serial import ThreadHost
+from sojourn.launcher.supervision import Supervisor
+from sojourn.launcher.wiring import wire
+from sojourn.roles import announced_address
+
+DEADLINE_S = 10.0
+
+ROLES = '''
+"""Small roles: each life writes a line when it begins and when it ends, and does what RUN/NAME.does says."""
+import json
+from sojourn import errors
+
+def run(context):
+    def tell(what):
+        with (context.run_folder / "story").open("a") as story:
+            story.write(json.dumps([context.name, what]) + "\\n")
+    tell("began")
+    does = context.run_folder / f"{context.name}.does"
+    todo = does.read_text().split() if does.exists() else []
+    if "return" in todo:
+        return
+    if "raise" in todo:
+        raise getattr(errors, todo[1])("as it was told")
+    context.announce()
+    context.stop.wait()
+    tell("ended")
+    if "fail" in todo:
+        raise getattr(errors, todo[1])("while it ended")
+'''
+
+
+class Stage:
+    """A run folder with small roles in it, and the supervisor that drives them."""
+
+    def __init__(self, folder: Path, **sections: object) -> None:
+        self.folder = folder
+        config = Config.model_validate(sections)
+        parts = wire(config, lambda name: announced_address(folder, name))
+        self.supervisor = Supervisor(config, parts, ThreadHost(config, folder, "run"), folder)
+        self._turns = self.supervisor.turns()
+
+    def does(self, name: str, what: str) -> None:
+        (self.folder / f"{name}.does").write_text(what)
+
+    def story(self) -> list[tuple[str, str]]:
+        file = self.folder / "story"
+        lines = file.read_text().splitlines() if file.exists() else []
+        return [(name, what) for name, what in map(json.loads, lines)]
+
+    def times(self, name: str, what: str) -> int:
+        return self.story().count((name, what))
+
+    def turn_until(self, condition: Callable[[], bool]) -> list[str]:
+        """Turn until the condition holds. Returns parts that returned by themselves meanwhile."""
+        returned: list[str] = []
+        deadline_s = time.monotonic() + DEADLINE_S
+        while not condition():
+            assert time.monotonic() < deadline_s, self.story()
+            returned += next(self._turns)
+        return returned
+
+
+@pytest.fixture
+def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Stage]:
+    (tmp_path / "small_roles.py").write_text(ROLES)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "small_roles", raising=False)
+    for role in wiring.ENTRY:
+        monkeypatch.setitem(wiring.ENTRY, role, "small_roles:run")
+    return lambda **sections: Stage(tmp_path, **sections)
+
+
+def test_everything_starts_and_ends_in_order(stage: Callable[..., Stage]) -> None:
+    run = stage(actors={"replicas": 2})
+    run.turn_until(lambda: len(run.story()) == 6)
+    assert run.supervisor.stop() == []
+    ended = [name for name, what in run.story() if what == "ended"]
+    assert sorted(ended[:2]) == ["actor-0", "actor-1"]
+    assert ended[2:] == ["learner-0", "evaluator-0", "replay-0", "parameters-0"]
+    assert list((run.folder / "roles").glob("*.json")) == []
+
+
+def test_a_role_that_fails_gets_another_life(stage: Callable[..., Stage]) -> None:
+    run = stage()
+    run.does("actor-0", "raise UnavailableError")
+    run.turn_until(lambda: run.times("actor-0", "began") == 1)
+    run.does("actor-0", "go on")
+    run.turn_until(lambda: run.times("actor-0", "began") == 2)
+    run.supervisor.stop()
+    assert run.times("actor-0", "ended") == 1
+
+
+def test_a_refusal_that_keeps_coming_ends_the_run_with_its_own_sentence(stage: Callable[..., Stage]) -> None:
+    run = stage()
+    run.does("actor-0", "raise ContractError")
+    with pytest.raises(ContractError, match=r"^actor-0: as it was told$"):
+        run.turn_until(lambda: False)
+    assert run.times("actor-0", "began") == MOST_REFUSALS
+    run.supervisor.stop()
+
+
+def test_an_impossible_configuration_is_not_tried_twice(stage: Callable[..., Stage]) -> None:
+    run = stage()
+    run.does("learner-0", "raise ConfigError")
+    with pytest.raises(ConfigError, match=r"^learner-0: as it was told$"):
+        run.turn_until(lambda: False)
+    assert run.times("learner-0", "began") == 1
+    run.supervisor.stop()
+
+
+def test_a_learner_that_returns_by_itself_is_told_of(stage: Callable[..., Stage]) -> None:
+    run = stage()
+    run.does("learner-0", "return")
+    returned: list[str] = []
+    while not returned:
+        returned += run.turn_until(lambda: run.times("learner-0", "began") > 0) or next(run.supervisor.turns())
+    assert returned == ["learner-0"]
+    run.supervisor.stop()
+
+
+def test_what_a_role_raises_while_it_ends_is_told_of(stage: Callable[..., Stage]) -> None:
+    run = stage()
+    run.does("learner-0", "fail CheckpointError")
+    run.turn_until(lambda: len(run.story()) == 5)
+    raised = run.supervisor.stop()
+    assert [type(error) for error in raised] == [CheckpointError]
+
+
+def test_scaling_starts_and_ends_the_highest_numbered_actors(stage: Callable[..., Stage]) -> None:
+    run = stage(actors={"replicas": 1, "fleets": {"slow": {"replicas": 1}}})
+    run.turn_until(lambda: len(run.story()) == 6)
+    run.supervisor.scale({"": 3})
+    run.turn_until(lambda: run.times("actor-2", "began") == 1)
+    run.supervisor.scale({"": 1})
+    run.turn_until(lambda: run.times("actor-1", "ended") == 1 and run.times("actor-2", "ended") == 1)
+    run.supervisor.scale({"": 2})
+    run.turn_until(lambda: run.times("actor-1", "began") == 2)
+    assert run.times("actor-0", "ended") == 0
+    assert run.times("actor-slow-0", "ended") == 0
+    run.supervisor.stop()
+
+
+def test_what_is_held_back_starts_once_it_is_released(stage: Callable[..., Stage]) -> None:
+    run = stage()
+    run.supervisor.hold_back("evaluator")
+    run.turn_until(lambda: len(run.story()) == 4)
+    next(run.supervisor.turns())
+    assert run.times("evaluator-0", "began") == 0
+    run.supervisor.release("evaluator")
+    run.turn_until(lambda: run.times("evaluator-0", "began") == 1)
+    run.supervisor.stop()
