@@ -17,7 +17,7 @@ LISTED_CLIENTS = 20
 class Identity:
     """Who a client said it is in Hello. role: "actor" | "learner" | "evaluator" | "operator"."""
 
-    role: str
+    role: str = ""
     host: str = ""
     pool: str = ""
     speed_class: str = ""
@@ -102,6 +102,12 @@ class ClientRecords:
 
     def __iter__(self) -> Iterator[ClientRecord]:
         return iter(self._records.values())
+
+    def __getitem__(self, client_id: str) -> ClientRecord:
+        return self._records[client_id]
+
+    def get(self, client_id: str) -> ClientRecord | None:
+        return self._records.get(client_id)
 
     def hello(self, client_id: str, incarnation: int, identity: Identity, now_s: float) -> None:
         """A client opened or continued a life. Actions that its older life left open died with it."""

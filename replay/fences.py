@@ -133,11 +133,17 @@ class Fences:
     def store(self, stream: Stream, number: int) -> None:
         self._fences[stream].stored = max(self._fences[stream].stored, number)
 
-    def close(self, stream: Stream) -> bool:
-        """Mark a life's lanes as cut. Returns whether they were open."""
-        fence = self._fences[stream]
-        opened, fence.closed = not fence.closed, True
-        return opened
+    def open_before(self, client_id: str, incarnation: int) -> list[Stream]:
+        """Older lives of the client whose lanes nobody has cut and nobody drains."""
+        return [
+            stream
+            for stream, fence in self._fences.items()
+            if stream[0] == client_id and stream[1] < incarnation and not fence.closed and not fence.draining
+        ]
+
+    def close(self, stream: Stream) -> None:
+        """Its lanes are cut."""
+        self._fences[stream].closed = True
 
     def to_texts(self, streams: Iterable[Stream] | None = None) -> dict[str, str]:
         """What the durable tier keeps for these streams; None: for all."""

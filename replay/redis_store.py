@@ -20,7 +20,7 @@ from typing import Any
 import redis.asyncio
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, OutOfMemoryError, RedisError, ResponseError
+from redis.exceptions import BusyLoadingError, NoScriptError, OutOfMemoryError, RedisError, ResponseError
 
 from replay.commit import COMMIT, Commit, CorruptedChunk, StoredChunk, checksum
 from replay.durability import Confirmation, ServerSettings
@@ -29,6 +29,7 @@ from sojourn.errors import ConfigError, ContractError, UnavailableError
 CONNECT_TIMEOUT_S = 1.0
 ANSWER_TIMEOUT_S = 10.0
 CONFIRM_TIMEOUT_MS = 5_000
+LOADING_LOOK_S = 0.05
 ENTRIES_PER_READ = 16  # of about 256 KiB each
 
 
@@ -81,9 +82,23 @@ class RedisStore:
         return f"{self.tag}:{name}"
 
     async def ping(self) -> None:
-        """Return once the server answers and has loaded its files."""
         with translated(self.url):
             await self._client.ping()
+
+    async def until_loaded(self) -> None:
+        """Return once the server answers and has read its files back."""
+        while True:
+            try:
+                return await self.ping()
+            except UnavailableError as error:
+                if not isinstance(error.__cause__, BusyLoadingError):
+                    raise
+            await asyncio.sleep(LOADING_LOOK_S)
+
+    async def size_rewrites(self, table_bytes: int) -> None:
+        """Tell a server of our own how large its append-only file gets before a rewrite is worth it."""
+        with translated(self.url):
+            await self._client.config_set("auto-aof-rewrite-min-size", 2 * table_bytes)
 
     async def settings(self) -> ServerSettings:
         """What durability depends on. ConfigError if the server does not tell."""
@@ -158,9 +173,9 @@ class RedisStore:
                 return 0
             return row_of((await self._client.xinfo_stream(self.key("chunks")))["last-generated-id"])
 
-    async def chunks(self) -> AsyncIterator[StoredChunk | CorruptedChunk]:
-        """Every chunk in the order of its rows; the next ones are read while the caller uses these."""
-        reading = asyncio.create_task(self._read_from("-"))
+    async def chunks(self, first_row: int = 0) -> AsyncIterator[StoredChunk | CorruptedChunk]:
+        """Every chunk that begins at `first_row` or later, in order; the next ones are read while the caller uses these."""
+        reading = asyncio.create_task(self._read_from(f"{first_row}-0"))
         try:
             while entries := await reading:
                 reading = asyncio.create_task(self._read_from(f"({entries[-1][0].decode()}"))
@@ -177,18 +192,29 @@ class RedisStore:
         header, body = fields.get(b"h", b""), fields.get(b"b", b"")
         if fields.get(b"k") == str(checksum(header, body)).encode():
             return StoredChunk(**json.loads(header), body=body)
-        return CorruptedChunk(row_of(entry_id), f"{self.key('chunks')} {entry_id.decode()}", len(header) + len(body))
+        first_row = row_of(entry_id)
+        return CorruptedChunk(first_row, self.entry_key(first_row), len(header) + len(body))
+
+    def entry_key(self, first_row: int) -> str:
+        """How a chunk is named to people: key and entry id."""
+        return f"{self.key('chunks')} {first_row}-0"
+
+    async def chunk_of(self, row: int) -> StoredChunk | None:
+        """The chunk that holds a row, or None if it is not kept (any more)."""
+        with translated(self.url):
+            entries = await self._client.xrevrange(self.key("chunks"), max=f"{row}-0", count=1)
+        found = self._checked(*entries[0]) if entries else None
+        return found if isinstance(found, StoredChunk) and row < found.first_row + found.rows else None
 
     async def fences(self) -> dict[str, str]:
-        return await self._strings("fences")
-
-    async def clients(self) -> dict[str, str]:
-        return await self._strings("clients")
-
-    async def _strings(self, name: str) -> dict[str, str]:
         with translated(self.url):
-            fields = await self._client.hgetall(self.key(name))
+            fields = await self._client.hgetall(self.key("fences"))
         return {key.decode(): value.decode() for key, value in fields.items()}
+
+    async def client(self, name: str) -> str:
+        """What `set_client` kept."""
+        with translated(self.url):
+            return bytes(await self._client.hget(self.key("clients"), name) or b"{}").decode()
 
     async def pages(self) -> dict[str, bytes]:
         with translated(self.url):

@@ -150,6 +150,21 @@ class DurableTier:
             LOG.log(logging.INFO if status == "ok" else logging.WARNING, "durable tier: %s", status)
         self.status = status
 
+    async def learn_schema(self, schema_json: bytes, table_bytes: int) -> None:
+        """Keep the schema, and size the append-only file's rewrites to the table. Raises UnavailableError."""
+        await self.store.set_schema(schema_json)
+        if self._server is not None:
+            await self.store.size_rewrites(table_bytes)
+
+    async def close(self) -> None:
+        """Leave the server as it is; a later life adopts it."""
+        await self.store.close()
+
+    async def stop_server(self) -> None:
+        """End a server of our own; its files stay."""
+        if self._server is not None:
+            await asyncio.to_thread(self._server.stop)
+
     def start_behind(self, newest_row: int) -> None:
         """The newest row that the server had at start-up."""
         self._newest_row = newest_row

@@ -1,0 +1,298 @@
+"""The way of an Insert message: taken in, judged by its fence, validated, made durable with all that wait, applied, acknowledged.
+
+One committer task per shard. No timer: nothing waits for a group to fill, and what came while one commit was under way is the next
+group. Messages are answered in the order in which they came.
+"""
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from replay.answers import Appended, Stream
+from replay.arrow import decode_chunk
+from replay.commit import Commit, StoredChunk
+from replay.fences import Verdict
+from replay.insert_calls import Answer, InsertCall, Outcome
+from replay.rows import Rows
+from replay.shard import Shard, Totals
+from replay.store import Store
+from replay.wakeups import Wakeups
+from sojourn.errors import ContractError, UnavailableError, ValidationError
+
+GROUP_BYTES = 16 << 20  # a commit is not made larger than this, so that its time stays short
+WAITING_BYTES = 256 << 20  # messages that were read and are not durable, over all calls
+
+
+@dataclass
+class Waiting:
+    """A message, or the close of a life that ended, on its way through the committer.
+
+    call: None for a close.  rows: None where there are none.  refusal: why it cannot be stored, "" if nothing was found yet.
+    """
+
+    stream: Stream
+    call: InsertCall | None
+    arrived_s: float
+    number: int = 0
+    held_s: float = 0.0
+    body: bytes = b""
+    rows: Rows | None = None
+    final: bool = False
+    refusal: str = ""
+    outcome: Outcome = Outcome.ACCEPTED
+
+
+@dataclass
+class Group:
+    """What becomes durable in one commit, in order.
+
+    totals: the shard's counts when it is applied.  lanes: last sequence that it brings, by life and lane.
+    """
+
+    totals: Totals
+    entries: list[Waiting] = field(default_factory=list)
+    chunks: list[StoredChunk] = field(default_factory=list)
+    lanes: dict[tuple[Stream, int], int] = field(default_factory=dict)
+    bytes: int = 0
+
+
+class Ingest:
+    """All Insert calls of a shard and its committer.
+
+    Invariant: rows are applied in the order of their numbers, after they are durable, before they are acknowledged.
+    """
+
+    def __init__(self, shard: Shard) -> None:
+        self._shard = shard
+        self._queue: deque[Waiting] = deque()
+        self._calls: dict[Stream, InsertCall] = {}
+        self._arrived = Wakeups()
+        self._moved = Wakeups()
+        self._waiting_bytes = 0
+        self._committing = False
+        self._stopping = False
+
+    # the calls' side
+
+    def open(self, stream: Stream) -> InsertCall:
+        """A call begins. Raises ContractError if this life may not insert. An older call of the same life is ended."""
+        if self._stopping:
+            raise UnavailableError("the replay service is stopping")
+        self._admit(stream)
+        if stream in self._calls:
+            self._calls[stream].fail(UnavailableError("another Insert stream of the same life was opened"))
+        call = self._calls[stream] = InsertCall(stream)
+        return call
+
+    def forget(self, call: InsertCall) -> None:
+        """A call is over."""
+        if self._calls.get(call.stream) is call:
+            del self._calls[call.stream]
+
+    async def offer(self, call: InsertCall, number: int, held_s: float, body: bytes, final: bool) -> None:
+        """Take a message in; waits while the call's window or the shard's budget is full. Raises what the call failed with."""
+        await call.until_room(self._shard.config.replay.insert_window)
+        await self._moved.until(lambda: self._waiting_bytes < WAITING_BYTES or call.error is not None)
+        if call.error is not None:
+            raise call.error
+        self._admit(call.stream)
+        waiting = Waiting(call.stream, call, self._shard.clock.now_s(), number, held_s, body, final=final)
+        self._decode(waiting)
+        call.took()
+        self._push(waiting)
+
+    def replace(self, client_id: str, incarnation: int) -> None:
+        """A newer life began: open calls of older ones end, and the lanes that they left open are cut."""
+        for stream, call in self._calls.items():
+            if stream[0] == client_id and stream[1] < incarnation:
+                call.fail(ContractError(f"incarnation {stream[1]} of {client_id} was replaced by {incarnation}"))
+        for stream in self._shard.fences.open_before(client_id, incarnation):
+            self._push(Waiting(stream, None, self._shard.clock.now_s(), final=True))
+
+    def open_calls(self) -> int:
+        return len(self._calls)
+
+    def stop_taking(self) -> None:
+        """The service ends: calls end once what they sent so far is answered."""
+        self._stopping = True
+        for call in self._calls.values():
+            call.fail(UnavailableError("the replay service is stopping"))
+
+    async def drain(self) -> None:
+        """Return once everything that came is answered."""
+        await self._moved.until(lambda: not self._queue and not self._committing)
+
+    def _admit(self, stream: Stream) -> None:
+        try:
+            self._shard.fences.admit(stream)
+        except ContractError:
+            self._shard.counts.fenced += 1
+            self._shard.metrics.counter("sojourn_replay_fenced").inc()
+            raise
+
+    def _decode(self, waiting: Waiting) -> None:
+        """Open the body at once: a commit under way hides the time. A bad one is refused in its turn."""
+        assert self._shard.schema is not None
+        try:
+            if not 0.0 <= waiting.held_s < float("inf"):
+                raise ValidationError(f"held_s must be finite and not negative, got {waiting.held_s}")
+            if waiting.body or not waiting.final:
+                waiting.rows = decode_chunk(self._shard.schema, waiting.body)
+        except ValidationError as error:
+            waiting.refusal = str(error)
+
+    def _push(self, waiting: Waiting) -> None:
+        self._queue.append(waiting)
+        self._waiting_bytes += len(waiting.body)
+        self._shard.metrics.gauge("sojourn_replay_waiting_bytes").set(self._waiting_bytes)
+        self._arrived.notify()
+
+    # the committer's side
+
+    async def run(self) -> None:
+        """Commit group after group, for ever. Raises NotOwnerError when another service has taken the shard over."""
+        while True:
+            await self._arrived.until(lambda: bool(self._queue))
+            await self._until_admitted()
+            self._committing = True
+            group = self._next_group()
+            await self._make_durable(group)
+            await self._apply(group)
+            self._committing = False
+            self._moved.notify()
+
+    async def _until_admitted(self) -> None:
+        """Wait while a table's limiter admits no insert."""
+        while blocked := self._shard.serving_store().insert_blocked():
+            began_s = self._shard.clock.now_s()
+            await self._shard.inserters.next()
+            for table in blocked:
+                self._shard.insert_waited(table, self._shard.clock.now_s() - began_s)
+
+    def _next_group(self) -> Group:
+        store = self._shard.serving_store()
+        group = Group(Totals.of(store))
+        while self._queue and group.bytes < GROUP_BYTES:
+            waiting = self._queue.popleft()
+            self._waiting_bytes -= len(waiting.body)
+            if waiting.call is None or self._is_in_turn(waiting):
+                self._judge(waiting, group, store)
+                group.entries.append(waiting)
+        return group
+
+    def _is_in_turn(self, waiting: Waiting) -> bool:
+        """Settle whether the message was stored before. False, and the call ends, if its predecessors are missing."""
+        assert waiting.call is not None
+        try:
+            if self._shard.fences.judge(waiting.stream, waiting.number) is Verdict.DUPLICATE:
+                waiting.outcome = Outcome.DUPLICATE
+        except ContractError as error:
+            if waiting.call.error is None:
+                self._shard.counts.message_gaps += 1
+                self._shard.metrics.counter("sojourn_replay_message_gaps").inc()
+            waiting.call.fail(error)
+            waiting.call.drop()
+            return False
+        return True
+
+    def _judge(self, waiting: Waiting, group: Group, store: Store) -> None:
+        """Decide whether the rows are accepted, and give them their numbers. A refused message consumes its number."""
+        if waiting.outcome is Outcome.DUPLICATE:
+            return
+        if waiting.call is None:
+            self._shard.fences.close(waiting.stream)
+            return
+        try:
+            if waiting.refusal:
+                raise ValidationError(waiting.refusal)
+            if waiting.rows is not None:
+                store.validate(waiting.rows, waiting.stream)
+                check_goes_on(waiting.rows, waiting.stream, group.lanes)
+                self._number(waiting, waiting.rows, group)
+        except ValidationError as error:
+            waiting.outcome, waiting.refusal, waiting.rows = Outcome.REFUSED, str(error), None
+        self._shard.fences.take(waiting.stream, waiting.number, final=waiting.final)
+
+    def _number(self, waiting: Waiting, rows: Rows, group: Group) -> None:
+        first_row = group.totals.next_row
+        group.totals = group.totals.plus(len(rows), rows.steps, rows.episodes)
+        group.bytes += len(waiting.body)
+        group.chunks.append(
+            StoredChunk(
+                first_row=first_row,
+                rows=len(rows),
+                client_id=waiting.stream[0],
+                incarnation=waiting.stream[1],
+                message_number=waiting.number,
+                stored_unix_s=self._shard.clock.unix_s(),
+                held_s=waiting.held_s + self._shard.clock.now_s() - waiting.arrived_s,
+                body=waiting.body,
+            )
+        )
+
+    async def _make_durable(self, group: Group) -> None:
+        if self._shard.tier is None or not group.entries:
+            return
+        began_s = self._shard.clock.now_s()
+        fences = self._shard.fence_texts({waiting.stream for waiting in group.entries}, group.totals)
+        await self._shard.tier.write(Commit(chunks=group.chunks, fences=fences, freed=self._shard.take_freed()))
+        self._shard.metrics.histogram("sojourn_replay_commit_seconds").observe(self._shard.clock.now_s() - began_s)
+        self._shard.metrics.counter("sojourn_replay_commit_messages").inc(len(group.entries))
+        for chunk in group.chunks:
+            self._shard.durable_bytes[chunk.first_row] = len(chunk.body)
+
+    async def _apply(self, group: Group) -> None:
+        """Store the rows, cut finished lanes, and acknowledge. What is durable is applied whatever became of its call.
+
+        Between messages others may run: a group of 16 MiB takes tens of milliseconds.
+        """
+        store = self._shard.serving_store()
+        for waiting in group.entries:
+            now_s = self._shard.clock.now_s()
+            if waiting.rows is not None and waiting.outcome is Outcome.ACCEPTED:
+                held_s = waiting.held_s + now_s - waiting.arrived_s
+                self._applied(store.append(waiting.rows, waiting.stream, now_s, held_s=held_s))
+            if waiting.final and waiting.outcome is not Outcome.DUPLICATE:
+                self._applied(store.close_stream(waiting.stream, now_s))
+            self._acknowledge(waiting, store)
+            self._shard.samplers.notify()
+            await asyncio.sleep(0)
+
+    def _applied(self, appended: Appended) -> None:
+        self._shard.freed += appended.freed_chunks
+        self._shard.metrics.counter("sojourn_replay_inserted_steps").inc(appended.steps)
+
+    def _acknowledge(self, waiting: Waiting, store: Store) -> None:
+        if waiting.call is None:
+            return
+        shard = self._shard
+        shard.fences.store(waiting.stream, waiting.number)
+        shard.counts.duplicates += waiting.outcome is Outcome.DUPLICATE
+        shard.counts.refused += waiting.outcome is Outcome.REFUSED
+        shard.clients.heard(*waiting.stream, shard.clock.now_s(), waiting.number)
+        shard.metrics.counter("sojourn_replay_inserts").labels(waiting.outcome.value).inc()
+        shard.metrics.histogram("sojourn_replay_insert_seconds").observe(shard.clock.now_s() - waiting.arrived_s)
+        if waiting.outcome is Outcome.ACCEPTED:
+            shard.metrics.counter("sojourn_replay_insert_bytes").inc(len(waiting.body))
+        waiting.call.answer(Answer(waiting.number, waiting.outcome, waiting.refusal, store.env_steps))
+
+
+def check_goes_on(rows: Rows, stream: Stream, lanes: dict[tuple[Stream, int], int]) -> None:
+    """Raise ValidationError where a lane goes back behind a message of the same group, which the store has not seen yet.
+
+    lanes: last sequence by life and lane; those of `rows` are added.
+    """
+    starts = np.flatnonzero(np.diff(rows.lane, prepend=rows.lane[:1] + np.uint32(1)))
+    ends = np.append(starts[1:], len(rows)) - 1
+    found = [
+        (int(rows.lane[start]), int(rows.sequence[start]), int(rows.sequence[end]))
+        for start, end in zip(starts, ends, strict=True)
+    ]
+    for lane, first, _ in found:
+        last = lanes.get((stream, lane), -1)
+        if first <= last:
+            raise ValidationError(f"lane {lane} begins at sequence {first}, but {last} of it came before")
+    for lane, _, last in found:
+        lanes[(stream, lane)] = last

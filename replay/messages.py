@@ -1,0 +1,237 @@
+"""Between the wire's messages and the service's own records. Protobuf goes no further than here and replay/servicer.py. No I/O."""
+
+import numpy as np
+
+from protos import replay_pb2 as pb
+from replay.answers import Facts
+from replay.client_records import ClientRecord, Counts, Identity, Running
+from replay.hello import Hello, Welcome
+from replay.insert_calls import Answer, Outcome
+from replay.lineage import Lineage
+from replay.sampling import Request, SampleMessage
+from replay.shard import Shard
+from sojourn.errors import ValidationError
+from sojourn.experience import EndKind
+from sojourn.rpc import CONTRACT_VERSION
+
+ROLES = {pb.ROLE_ACTOR: "actor", pb.ROLE_LEARNER: "learner", pb.ROLE_EVALUATOR: "evaluator", pb.ROLE_OPERATOR: "operator"}
+ROLE_NUMBERS = {name: number for number, name in ROLES.items()}
+OUTCOMES = {
+    Outcome.ACCEPTED: pb.InsertReply.ACCEPTED,
+    Outcome.DUPLICATE: pb.InsertReply.DUPLICATE,
+    Outcome.REFUSED: pb.InsertReply.REFUSED,
+}
+INSERT_PAUSE_S = 0.1  # told to actors while inserts are blocked: short, since the next heartbeat is a second away
+
+
+def hello_of(request: pb.HelloRequest) -> Hello:
+    identity = Identity(
+        role=ROLES.get(request.role, ""),
+        host=request.host,
+        pool=request.pool,
+        speed_class=request.speed_class,
+        environment_id=request.environment_id,
+        environment_version=request.environment_version,
+        seed=request.seed,
+        learner_group=request.learner_group,
+        rank=request.rank,
+        world=max(request.world, 1),
+    )
+    return Hello(
+        contract_version=request.contract_version,
+        run_id=request.run_id,
+        client_id=request.client_id,
+        identity=identity,
+        last_incarnation=request.last_incarnation,
+        inherit_incarnation=request.inherit_incarnation,
+        schema_json=request.schema_json,
+    )
+
+
+def hello_reply(shard: Shard, welcome: Welcome) -> pb.HelloReply:
+    replay = shard.config.replay
+    return pb.HelloReply(
+        contract_version=CONTRACT_VERSION,
+        run_id=shard.run_id,
+        incarnation=welcome.incarnation,
+        last_message_number=welcome.last_message_number,
+        schema_json=shard.schema.to_json() if shard.schema else b"",
+        shard_index=shard.index,
+        shard_count=replay.shards,
+        service_incarnation=shard.incarnation,
+        max_message_bytes=replay.max_message_bytes,
+        insert_window=replay.insert_window,
+        durability=replay.durability,
+        tables=list(shard.config.tables),
+    )
+
+
+def insert_reply(answer: Answer) -> pb.InsertReply:
+    return pb.InsertReply(
+        message_number=answer.message_number,
+        outcome=OUTCOMES[answer.outcome],
+        reason=answer.reason,
+        env_steps=answer.env_steps,
+    )
+
+
+def counts_of(request: pb.HeartbeatRequest) -> Counts:
+    """The client's counters, summed over its lanes. Each lane's only grow, so their sum does."""
+    lanes = request.lanes
+    ended = (
+        sum(lane.completed for lane in lanes),
+        sum(lane.killed for lane in lanes),
+        sum(lane.failed for lane in lanes),
+        sum(lane.aborted for lane in lanes),
+        sum(lane.crashed for lane in lanes),
+    )
+    return Counts(sum(lane.started for lane in lanes), ended)
+
+
+def running_of(request: pb.HeartbeatRequest) -> list[Running]:
+    """Actions that run; those that ended without a row are in the counters."""
+    return [
+        Running(
+            lane=action.lane,
+            action_number=action.action_number,
+            age_s=action.age_s,
+            policy_version=action.policy_version,
+            task=action.task,
+            episode_age_s=action.episode_age_s,
+            ended=EndKind(action.ended) if action.has_ended else None,
+        )
+        for action in request.running
+    ]
+
+
+def heartbeat_reply(shard: Shard) -> pb.HeartbeatReply:
+    """Pace. There is no admission gate: start credits are unlimited."""
+    store = shard.store
+    return pb.HeartbeatReply(
+        gated=False,
+        insert_pause_s=INSERT_PAUSE_S if store is not None and (store.insert_blocked() or shard.tier_blocks()) else 0.0,
+        env_steps=store.env_steps if store is not None else 0,
+        learner_step=shard.counts.learner_step,
+        retired=shard.counts.retired,
+    )
+
+
+def request_of(request: pb.SampleRequest) -> Request:
+    return Request(
+        table=request.table,
+        batch_size=request.batch_size,
+        credits=request.credits,
+        max_batches_per_message=request.max_batches_per_message,
+        learner_step=request.learner_step,
+        release_draws=request.release_draws,
+    )
+
+
+def sample_reply(message: SampleMessage) -> pb.SampleReply:
+    draws = [pb.Draw(draw_id=draw.draw_id, size=draw.size, redelivered=draw.redelivered) for draw in message.draws]
+    return pb.SampleReply(draws=draws, rows=message.body, table=facts_message(message.facts, message.env_steps))
+
+
+def updates_of(request: pb.UpdatePrioritiesRequest) -> tuple[np.ndarray, np.ndarray]:
+    """Keys uint64[N] and priorities float32[N]. Raises ValidationError if they do not belong together."""
+    if len(request.keys) % 8 or len(request.priorities) % 4 or len(request.keys) != 2 * len(request.priorities):
+        raise ValidationError(
+            f"keys are 8 and priorities 4 bytes each; got {len(request.keys)} bytes of keys and {len(request.priorities)} of priorities"
+        )
+    return np.frombuffer(request.keys, "<u8"), np.frombuffer(request.priorities, "<f4")
+
+
+def facts_message(facts: Facts, env_steps: int) -> pb.TableFacts:
+    """Rows leave a table by number of insertions alone, so nothing is lost to duration: the inclusion rule is "one"."""
+    return pb.TableFacts(
+        name=facts.name,
+        items=facts.items,
+        total_priority=facts.total_priority,
+        largest_priority=facts.largest_priority,
+        env_steps=env_steps,
+        inserted_items=facts.inserted_items,
+        sampled_items=facts.sampled_items,
+        inclusion_rule="one",
+    )
+
+
+def item_lineage(item: Lineage) -> pb.ItemLineage:
+    return pb.ItemLineage(
+        key=item.key,
+        client_id=item.client_id,
+        incarnation=item.incarnation,
+        lane=item.lane,
+        episode=item.episode,
+        lane_sequence=item.lane_sequence,
+        policy_version=item.policy_version,
+        duration_s=item.duration_s,
+        host=item.identity.host,
+        environment_id=item.identity.environment_id,
+        environment_version=item.identity.environment_version,
+        seed=item.identity.seed,
+    )
+
+
+def info_reply(shard: Shard) -> pb.InfoReply:
+    now_s = shard.clock.now_s()
+    reply = pb.InfoReply(
+        run_id=shard.run_id,
+        service_incarnation=shard.incarnation,
+        shard_index=shard.index,
+        shard_count=shard.config.replay.shards,
+        uptime_s=now_s - shard.born_s,
+        durable_bytes=sum(shard.durable_bytes.values()),
+        duplicates=shard.counts.duplicates,
+        refused=shard.counts.refused,
+        gaps=shard.counts.message_gaps,
+        fenced=shard.counts.fenced,
+        durability=shard.config.replay.durability,
+        clients=[client_info(record, now_s) for record in shard.clients.most_remarkable(now_s)],
+        learner_step=shard.counts.learner_step,
+        schema_json=shard.schema.to_json() if shard.schema else b"",
+        recovering=bool(shard.recovering),
+        durable_tier=shard.tier_status(),
+    )
+    if shard.store is not None:
+        reply.tables.extend(table_info(shard, table, now_s) for table in shard.config.tables)
+        reply.env_steps, reply.episodes = shard.store.env_steps, shard.store.episodes
+        reply.gaps += shard.store.gaps
+        reply.rows, reply.slab_bytes = shard.store.slab_rows, shard.store.slab_bytes
+    return reply
+
+
+def table_info(shard: Shard, table: str, now_s: float) -> pb.TableInfo:
+    assert shard.store is not None
+    facts = shard.store.facts(table, now_s)
+    return pb.TableInfo(
+        facts=facts_message(facts, shard.store.env_steps),
+        capacity_items=facts.capacity_items,
+        oldest_s=facts.oldest_s,
+        mean_age_s=facts.mean_age_s,
+        mean_duration_s=facts.mean_duration_s,
+        limiter_surplus=facts.limiter_surplus,
+        insert_blocked=facts.insert_blocked,
+        sample_blocked=facts.sample_blocked,
+        sample_wait_s=shard.waits.sample_s[table],
+        insert_wait_s=shard.waits.insert_s[table],
+        late_updates=facts.late_updates,
+        evicted_items=facts.evicted_items,
+        leased_items=facts.leased_items,
+        redelivered_items=facts.redelivered_items,
+    )
+
+
+def client_info(record: ClientRecord, now_s: float) -> pb.ClientInfo:
+    return pb.ClientInfo(
+        client_id=record.client_id,
+        incarnation=record.incarnation,
+        role=ROLE_NUMBERS[record.identity.role],
+        silent_s=now_s - record.heard_at_s,
+        message_number=record.message_number,
+        started=record.counts.started,
+        ended=sum(record.counts.ended),
+        running=len(record.running),
+        oldest_running_s=record.oldest_running_s(now_s),
+        host=record.identity.host,
+        pool=record.identity.pool,
+    )

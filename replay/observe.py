@@ -1,0 +1,76 @@
+"""What the shard shows on its Prometheus endpoint that is not counted where it happens: sizes, ages and rates of the state itself.
+
+No I/O. The endpoint's thread never touches the shard; this copies once a second what it shows.
+"""
+
+import asyncio
+from collections import Counter
+
+from replay.shard import Shard
+from sojourn.metrics import END_KINDS
+
+EVERY_S = 1.0
+CLIENT_ROLES = ("actor", "learner", "evaluator", "operator")
+
+
+async def keep_observing(shard: Shard) -> None:
+    """For ever."""
+    while True:
+        observe(shard)
+        await asyncio.sleep(EVERY_S)
+
+
+def observe(shard: Shard) -> None:
+    """Set every gauge."""
+    now_s = shard.clock.now_s()
+    gauges = {
+        "sojourn_replay_learner_step": shard.counts.learner_step,
+        "sojourn_replay_durable_bytes": sum(shard.durable_bytes.values()),
+        "sojourn_replay_durable_up": float(not shard.tier_blocks()),
+        "sojourn_replay_durable_restarts": shard.tier.restarts if shard.tier else 0,
+        "sojourn_replay_reappended_chunks": shard.tier.reappended if shard.tier else 0,
+        "sojourn_replay_corrupted_chunks": len(shard.corrupted),
+        "sojourn_replay_recovering": float(bool(shard.recovering)),
+        "sojourn_replay_actions_started": shard.clients.totals.started,
+        "sojourn_replay_running_actions": shard.clients.running_actions(),
+        "sojourn_replay_oldest_action_seconds": shard.clients.oldest_running_s(now_s),
+    }
+    for name, value in gauges.items():
+        shard.metrics.gauge(name).set(value)
+    for kind, ended in zip(END_KINDS, shard.clients.totals.ended, strict=True):
+        shard.metrics.gauge("sojourn_replay_actions_ended").labels(kind).set(ended)
+    roles = Counter(record.identity.role for record in shard.clients)
+    for role in CLIENT_ROLES:
+        shard.metrics.gauge("sojourn_replay_clients").labels(role).set(roles[role])
+    if shard.store is not None:
+        _observe_store(shard, now_s)
+
+
+def _observe_store(shard: Shard, now_s: float) -> None:
+    store = shard.store
+    assert store is not None
+    gauges = {
+        "sojourn_replay_env_steps": store.env_steps,
+        "sojourn_replay_episodes": store.episodes,
+        "sojourn_replay_lane_gaps": store.gaps,
+        "sojourn_replay_slab_rows": store.slab_rows,
+        "sojourn_replay_slab_bytes": store.slab_bytes,
+    }
+    for name, value in gauges.items():
+        shard.metrics.gauge(name).set(value)
+    for table in shard.config.tables:
+        facts = store.facts(table, now_s)
+        shown = {
+            "sojourn_replay_items": facts.items,
+            "sojourn_replay_capacity_items": facts.capacity_items,
+            "sojourn_replay_late_updates": facts.late_updates,
+            "sojourn_replay_evicted_items": facts.evicted_items,
+            "sojourn_replay_leased_items": facts.leased_items,
+            "sojourn_replay_redelivered_items": facts.redelivered_items,
+            "sojourn_replay_limiter_surplus": facts.limiter_surplus,
+            "sojourn_replay_item_age_seconds": facts.mean_age_s,
+            "sojourn_replay_oldest_item_seconds": facts.oldest_s,
+            "sojourn_replay_item_duration_seconds": facts.mean_duration_s,
+        }
+        for name, shown_value in shown.items():
+            shard.metrics.gauge(name).labels(table).set(shown_value)

@@ -1,0 +1,90 @@
+"""Start-up: read everything back from the durable tier, in order, so that the shard goes on where it was.
+
+Network I/O; gives the loop away between chunks, so that health and Info are answered meanwhile. Chunks that are not what was stored are
+named and left out; the rest is served.
+"""
+
+import asyncio
+import logging
+
+from replay.arrow import decode_chunk
+from replay.commit import CorruptedChunk, StoredChunk
+from replay.fences import Fences
+from replay.shard import TOTALS, Shard, Totals, row_bytes, table_bytes
+from replay.snapshots import read_snapshot
+from replay.store import Store
+from replay.tier import DurableTier
+from sojourn.columns import Schema
+from sojourn.errors import ValidationError
+
+LOG = logging.getLogger("sojourn.replay")
+
+
+class Rebuild:
+    """Fills a fresh shard from its durable tier. `run` once; `shard.recovering` says how far it is."""
+
+    def __init__(self, shard: Shard, tier: DurableTier) -> None:
+        self._shard = shard
+        self._tier = tier
+
+    async def run(self) -> None:
+        """Raises UnavailableError if the server goes away meanwhile, ConfigError if the tables no longer fit."""
+        began_s = self._shard.clock.now_s()
+        await self._tier.store.take_over()
+        fences = await self._tier.store.fences()
+        totals = fences.pop(TOTALS, "")
+        self._shard.fences = Fences(fences)
+        schema_json = await self._tier.store.schema_json()
+        if schema_json:
+            await self._read_back(Schema.from_json(schema_json), totals)
+        self._tier.start_behind(await self._tier.store.last_row())
+        self._shard.tier = self._tier
+        self._shard.recovering = ""
+        self._shard.samplers.notify()
+        self._shard.metrics.gauge("sojourn_replay_recovery_seconds").set(self._shard.clock.now_s() - began_s)
+
+    async def _read_back(self, schema: Schema, totals: str) -> None:
+        store = self._shard.make_store(schema)
+        counters, pages, self._shard.counts, self._shard.clients = read_snapshot(await self._tier.store.pages())
+        store.restore(counters, pages)
+        async for chunk in self._tier.store.chunks():
+            if isinstance(chunk, StoredChunk):
+                self._append(chunk, schema, store)
+            else:
+                self._leave_out(chunk, "its checksum is wrong")
+            self._shard.recovering = f"read back to row {chunk.first_row}"
+            await asyncio.sleep(0)
+        for stream in self._shard.fences.closed_streams():
+            store.close_stream(stream, self._shard.clock.now_s())
+        store.finish_restore()
+        for table in self._shard.config.tables:
+            store.release(table, sorted(store.leases(table)))  # the streams that they were lent on are gone
+        if totals:
+            set_totals(store, Totals.from_text(totals))
+        self._shard.install(schema, store)
+        await self._tier.learn_schema(schema.to_json(), table_bytes(self._shard.config, row_bytes(schema)))
+
+    def _append(self, chunk: StoredChunk, schema: Schema, store: Store) -> None:
+        age_s = max(0.0, self._shard.clock.unix_s() - chunk.stored_unix_s)
+        try:
+            rows = decode_chunk(schema, chunk.body)
+        except ValidationError as error:
+            self._leave_out(
+                CorruptedChunk(chunk.first_row, self._tier.store.entry_key(chunk.first_row), len(chunk.body)), str(error)
+            )
+            return
+        now_s = self._shard.clock.now_s() - age_s
+        appended = store.append(rows, chunk.stream, now_s, held_s=chunk.held_s, first_row=chunk.first_row)
+        self._shard.durable_bytes[chunk.first_row] = len(chunk.body)
+        self._shard.freed += appended.freed_chunks
+
+    def _leave_out(self, chunk: CorruptedChunk, reason: str) -> None:
+        LOG.error("stored chunk %s (%d bytes) is left out: %s", chunk.key, chunk.stored_bytes, reason)
+        self._shard.corrupted.append(chunk.key)
+
+
+def set_totals(store: Store, totals: Totals) -> None:
+    """Counts as of the latest commit: chunks may have been deleted, or left out, since the latest snapshot."""
+    store.next_row_number = max(store.next_row_number, totals.next_row)
+    store.env_steps = max(store.env_steps, totals.env_steps)
+    store.episodes = max(store.episodes, totals.episodes)

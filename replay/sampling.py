@@ -1,0 +1,225 @@
+"""The way of a sample: credits in, batches drawn as soon as the limiter admits them, several a message, rounds for several ranks.
+
+No polling: a call that cannot draw sleeps until rows arrive or credits are granted. A message is made when the one before was taken, so
+a slow reader holds one message and no queue. Draws of consuming tables are leased to the call that they were sent on; what it has
+not consumed comes back when it ends.
+"""
+
+from collections import deque
+from collections.abc import AsyncIterator, Collection, Sequence
+from dataclasses import dataclass, field
+
+from replay.answers import Draw, Drawn, Facts, Stream
+from replay.arrow import encode_columns
+from replay.client_records import Identity
+from replay.shard import Shard
+from sojourn.errors import ContractError, SojournError, ValidationError
+
+MOST_BATCHES = 64  # in one message, whatever the client asks for
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a learner asks for. credits: further batches.  release_draws: leases handed back."""
+
+    table: str
+    batch_size: int
+    credits: int
+    max_batches_per_message: int
+    learner_step: int
+    release_draws: Sequence[int] = ()
+
+
+@dataclass(frozen=True)
+class SampleMessage:
+    """One reply: batches one after another in `body` (Arrow), and the table's facts at the draw."""
+
+    draws: list[Draw]
+    body: bytes
+    facts: Facts
+    env_steps: int
+
+
+@dataclass
+class SampleCall:
+    """One open Sample call of a learner.
+
+    credits: batches that may still be sent.  most: in one message.  lent: leased draws sent on it and not consumed yet.
+    shares: its parts of rounds that were drawn for all ranks of its group.
+    """
+
+    learner: Stream
+    identity: Identity
+    table: str = ""
+    batch_size: int = 0
+    credits: int = 0
+    most: int = 1
+    lent: set[int] = field(default_factory=set)
+    shares: deque[Drawn] = field(default_factory=deque)
+    ended: bool = False
+    error: SojournError | None = None
+
+    @property
+    def may_share(self) -> bool:
+        """Whether it can be given a part of one more round."""
+        return self.credits > len(self.shares)
+
+
+class Sampling:
+    """All Sample calls of a shard.
+
+    Invariant: batches sent on a call never exceed the credits that it granted; every leased draw is in `lent` of one open call.
+    """
+
+    def __init__(self, shard: Shard) -> None:
+        self._shard = shard
+        self._calls: list[SampleCall] = []
+
+    def open(self, learner: Stream, identity: Identity) -> SampleCall:
+        call = SampleCall(learner, identity)
+        self._calls.append(call)
+        return call
+
+    def close(self, call: SampleCall) -> None:
+        """The call is over: what it was lent can be drawn again."""
+        self._calls.remove(call)
+        self._give_back(call, call.lent.copy())
+
+    def open_calls(self) -> int:
+        return len(self._calls)
+
+    def replace(self, client_id: str, incarnation: int) -> None:
+        """A newer life of a learner began: calls of its older ones end and what they were lent comes back."""
+        for call in self._calls:
+            if call.learner[0] == client_id and call.learner[1] < incarnation:
+                call.error = ContractError(f"incarnation {call.learner[1]} of {client_id} was replaced by {incarnation}")
+                self._give_back(call, call.lent.copy())
+        self._shard.samplers.notify()
+
+    def take(self, call: SampleCall, request: Request) -> None:
+        """Grant credits, hand leases back, report the learner step. Raises ValidationError for what cannot be drawn."""
+        tables = self._shard.config.tables
+        if request.table not in tables:
+            raise ValidationError(f"unknown table {request.table!r}; there are {', '.join(tables)}")
+        if not 1 <= request.batch_size <= tables[request.table].capacity_steps:
+            raise ValidationError(f"batch_size must lie in 1..{tables[request.table].capacity_steps}, got {request.batch_size}")
+        if call.table not in ("", request.table):
+            raise ValidationError(f"this stream samples {call.table!r}; open another one for {request.table!r}")
+        call.table, call.batch_size = request.table, request.batch_size
+        call.most = min(max(request.max_batches_per_message, 1), MOST_BATCHES)
+        call.credits += request.credits
+        self._shard.counts.learner_step = max(self._shard.counts.learner_step, request.learner_step)
+        self._give_back(call, call.lent.intersection(request.release_draws))
+        self._shard.samplers.notify()
+
+    def fail(self, call: SampleCall, error: SojournError) -> None:
+        """End the call with this error."""
+        call.error = call.error or error
+        self._shard.samplers.notify()
+
+    def end(self, call: SampleCall) -> None:
+        """The learner will ask no more."""
+        call.ended = True
+        self._shard.samplers.notify()
+
+    def consume(self, table: str, draw_ids: Sequence[int]) -> tuple[int, int]:
+        """The draws were used: their items leave the table. Returns (items removed, draw ids unknown)."""
+        answer = self._shard.serving_store().consume(table, draw_ids)
+        for call in self._calls:
+            call.lent.difference_update(draw_ids)
+        self._shard.inserters.notify()
+        return answer
+
+    async def messages(self, call: SampleCall) -> AsyncIterator[SampleMessage]:
+        """Messages as soon as they can be drawn; ends when the learner has ended. Raises what the call failed with."""
+        while call.error is None and not call.ended:
+            message = self._next_message(call)
+            if message is not None:
+                yield message
+            else:
+                await self._wait(call)
+        if call.error is not None:
+            raise call.error
+
+    async def _wait(self, call: SampleCall) -> None:
+        """Until rows arrive or credits are granted; counts the time if it is the shard that has nothing."""
+        wants, began_s = call.credits > 0, self._shard.clock.now_s()
+        await self._shard.samplers.next()
+        if wants:
+            self._shard.sample_waited(call.table, self._shard.clock.now_s() - began_s)
+
+    def _next_message(self, call: SampleCall) -> SampleMessage | None:
+        """Draw what credits and limiter admit now, or None."""
+        if not call.credits or self._shard.store is None:
+            return None
+        began_s = self._shard.clock.now_s()
+        drawn = self._draw_round(call) if self._in_rounds(call) else self._draw_alone(call)
+        if drawn is None:
+            return None
+        call.credits -= len(drawn.draws)
+        self._shard.inserters.notify()
+        return self._message(call.table, drawn, began_s)
+
+    def _draw_alone(self, call: SampleCall) -> Drawn | None:
+        batches = min(call.credits, call.most)
+        drawn = self._shard.serving_store().draw(call.table, call.batch_size, batches, self._shard.clock.now_s())
+        if drawn is not None:
+            call.lent.update(draw.draw_id for draw in drawn.draws if draw.draw_id)
+        return drawn
+
+    def _in_rounds(self, call: SampleCall) -> bool:
+        return call.identity.world > 1 and self._shard.config.tables[call.table].consume
+
+    def _draw_round(self, call: SampleCall) -> Drawn | None:
+        """This rank's part of a round: one batch for each rank of the group, drawn together once all of them can take one."""
+        if not call.shares:
+            ranks = self._ranks(call)
+            if len(ranks) < call.identity.world or not all(rank.may_share for rank in ranks.values()):
+                return None
+            now_s = self._shard.clock.now_s()
+            drawn = self._shard.serving_store().draw(call.table, call.batch_size, len(ranks), now_s, all_or_none=True)
+            if drawn is None:
+                return None
+            for rank, share in enumerate(parts(drawn)):
+                ranks[rank].shares.append(share)
+                ranks[rank].lent.update(draw.draw_id for draw in share.draws)
+            self._shard.samplers.notify()
+        return call.shares.popleft()
+
+    def _ranks(self, call: SampleCall) -> dict[int, SampleCall]:
+        """The newest open call of each rank that draws from the same table for the same group."""
+        group = (call.identity.learner_group, call.identity.world, call.table, call.batch_size)
+        return {
+            other.identity.rank: other
+            for other in self._calls
+            if (other.identity.learner_group, other.identity.world, other.table, other.batch_size) == group
+            and other.identity.rank < call.identity.world
+            and not other.ended
+            and other.error is None
+        }
+
+    def _message(self, table: str, drawn: Drawn, began_s: float) -> SampleMessage:
+        store, metrics = self._shard.serving_store(), self._shard.metrics
+        body = encode_columns(drawn.columns)
+        metrics.counter("sojourn_replay_samples").labels(table).inc(len(drawn.keys))
+        metrics.counter("sojourn_replay_batches").labels(table).inc(len(drawn.draws))
+        metrics.counter("sojourn_replay_sample_bytes").inc(len(body))
+        metrics.histogram("sojourn_replay_sample_seconds").observe(self._shard.clock.now_s() - began_s)
+        return SampleMessage(drawn.draws, body, store.facts(table, self._shard.clock.now_s()), store.env_steps)
+
+    def _give_back(self, call: SampleCall, draw_ids: Collection[int]) -> None:
+        call.lent.difference_update(draw_ids)
+        if draw_ids and self._shard.store is not None:
+            self._shard.store.release(call.table, sorted(draw_ids))
+            self._shard.samplers.notify()
+
+
+def parts(drawn: Drawn) -> list[Drawn]:
+    """Its draws one by one."""
+    shares, start = [], 0
+    for draw in drawn.draws:
+        rows = slice(start, start + draw.size)
+        start += draw.size
+        columns = {name: column[rows] for name, column in drawn.columns.items()}
+        shares.append(Drawn(columns, drawn.keys[rows], [draw]))
+    return shares

@@ -1,0 +1,214 @@
+"""One shard's state: store, fences, clients, durable tier, counters, and who waits for what of it.
+
+No network of its own. Invariant: one event loop alone touches it, so it needs no locks; every await is a point where others go on.
+"""
+
+import math
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from replay.answers import Stream
+from replay.arrow import SYSTEM_COLUMNS, stored_columns
+from replay.client_records import ClientRecords, Counts, Running
+from replay.fences import Fences
+from replay.store import Store
+from replay.tier import DurableTier, Standing
+from replay.wakeups import Wakeups
+from sojourn.columns import Schema
+from sojourn.config import Config
+from sojourn.errors import ConfigError, UnavailableError
+from sojourn.metrics import Metrics
+from sojourn.seeds import lane_seed
+
+TOTALS = "#totals"
+"""Fence field that holds the shard's counts at the latest commit; no client id begins with #."""
+DURABLE_SPARE = 1.1  # chunks that are only partly live, over the bytes of a full table
+
+
+@dataclass(frozen=True)
+class Clock:
+    """now_s: monotonic.  unix_s: the wall clock, for what must make sense to a later life of the service."""
+
+    now_s: Callable[[], float] = time.monotonic
+    unix_s: Callable[[], float] = time.time
+
+
+@dataclass
+class ShardCounts:
+    """What the shard has counted over all its lives."""
+
+    duplicates: int = 0
+    refused: int = 0
+    message_gaps: int = 0
+    fenced: int = 0
+    learner_step: int = 0
+    retired: bool = False
+
+
+@dataclass
+class Waits:
+    """Cumulative seconds, by table, that inserts and samplers waited in this life."""
+
+    insert_s: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+    sample_s: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+
+
+class Shard:
+    """Everything that the calls of one replay service share.
+
+    samplers, inserters: those who wait for rows or credits, and for room.
+    tier: None at level `memory`.  recovering: what is being read back, "" once it is served.
+    """
+
+    def __init__(self, config: Config, *, run_id: str, index: int, incarnation: int, metrics: Metrics, clock: Clock) -> None:
+        self.config = config
+        self.run_id = run_id
+        self.index = index
+        self.incarnation = incarnation
+        self.metrics = metrics
+        self.clock = clock
+        self.born_s = clock.now_s()
+        self.schema: Schema | None = None
+        self.store: Store | None = None
+        self.tier: DurableTier | None = None
+        self.fences = Fences()
+        self.clients = ClientRecords()
+        self.counts = ShardCounts()
+        self.waits = Waits()
+        self.samplers = Wakeups()
+        self.inserters = Wakeups()
+        self.durable_bytes: dict[int, int] = {}
+        self.freed: list[int] = []
+        self.corrupted: list[str] = []
+        self.recovering = "reading back what the durable tier holds"
+
+    def serving_store(self) -> Store:
+        """The store. Raises UnavailableError while there is none."""
+        self.require_recovered()
+        if self.store is None:
+            raise UnavailableError("no actor has said hello yet, so there is no schema and no table")
+        return self.store
+
+    def require_recovered(self) -> None:
+        if self.recovering:
+            raise UnavailableError(f"recovering: {self.recovering}")
+
+    def install(self, schema: Schema, store: Store) -> None:
+        self.schema, self.store = schema, store
+        self.samplers.notify()
+
+    def make_store(self, schema: Schema) -> Store:
+        """Build tables for a schema. Raises ConfigError when they do not fit into their byte budgets."""
+        config = self.config
+        bytes_per_row = row_bytes(schema)
+        if config.replay.durability != "memory":
+            check_durable_budget(config, bytes_per_row)
+        flush_bytes = max(fleet.flush_bytes for fleet in (config.actors, *config.actors.fleets.values()))
+        return Store(
+            schema,
+            config.tables,
+            seed=lane_seed(config.run.seed, "replay", self.index, 0, 0),
+            batch_size=config.learners.batch_size,
+            batches_per_message=config.learners.batches_per_message,
+            message_rows=max(1, math.ceil(flush_bytes / bytes_per_row)),
+        )
+
+    def standing(self) -> Standing:
+        """What a server that came back empty is told."""
+        return Standing(self.schema.to_json() if self.schema else b"", self.fence_texts(None))
+
+    def fence_texts(self, streams: set[Stream] | None, ahead: "Totals | None" = None) -> dict[str, str]:
+        """Fences of these streams (None: all) and the totals, as the durable tier keeps them."""
+        texts = self.fences.to_texts(streams)
+        if self.store is not None:
+            texts[TOTALS] = (ahead or Totals.of(self.store)).to_text()
+        return texts
+
+    @contextmanager
+    def counted(self, call: str) -> Iterator[None]:
+        """Count an open stream of this call."""
+        gauge = self.metrics.gauge("sojourn_replay_streams").labels(call)
+        gauge.inc()
+        try:
+            yield
+        finally:
+            gauge.dec()
+
+    def heartbeat(self, stream: Stream, counts: Counts, running: Sequence[Running]) -> None:
+        """Take a client's report, and hold back what tables in start order must not hand out yet."""
+        now_s = self.clock.now_s()
+        self.clients.heartbeat(*stream, counts, running, now_s)
+        if self.store is not None:
+            oldest_s = self.clients.oldest_running_s(now_s)
+            self.store.hold_starts_after(now_s - oldest_s if self.clients.running_actions() else math.inf)
+
+    def insert_waited(self, table: str, waited_s: float) -> None:
+        self.waits.insert_s[table] += waited_s
+        self.metrics.counter("sojourn_replay_insert_wait_seconds").labels(table).inc(waited_s)
+
+    def sample_waited(self, table: str, waited_s: float) -> None:
+        self.waits.sample_s[table] += waited_s
+        self.metrics.counter("sojourn_replay_sample_wait_seconds").labels(table).inc(waited_s)
+
+    def take_freed(self) -> list[int]:
+        """Chunks of which nothing is held any more; the next commit deletes them."""
+        freed = self.freed + (self.store.take_freed_chunks() if self.store else [])
+        self.freed = []
+        for first_row in freed:
+            self.durable_bytes.pop(first_row, None)
+        return freed
+
+    def tier_blocks(self) -> bool:
+        """Whether inserts wait for the durable tier."""
+        return self.tier is not None and self.tier.status != "ok"
+
+    def tier_status(self) -> str:
+        """ "ok", "down: reason", "full: reason" or "none"."""
+        return "none" if self.tier is None else self.tier.status
+
+
+@dataclass(frozen=True)
+class Totals:
+    """Counts that outlive the rows they count: number of the next row, accepted steps, ends of episodes and truncations."""
+
+    next_row: int
+    env_steps: int
+    episodes: int
+
+    @classmethod
+    def of(cls, store: Store) -> "Totals":
+        return cls(store.next_row_number, store.env_steps, store.episodes)
+
+    def plus(self, rows: int, steps: int, episodes: int) -> "Totals":
+        return Totals(self.next_row + rows, self.env_steps + steps, self.episodes + episodes)
+
+    def to_text(self) -> str:
+        return f"{self.next_row} {self.env_steps} {self.episodes}"
+
+    @classmethod
+    def from_text(cls, text: str) -> "Totals":
+        return cls(*map(int, text.split()))
+
+
+def row_bytes(schema: Schema) -> int:
+    """Bytes of one row in a chunk, ragged columns at their longest."""
+    return sum(column.row_bytes for column in (*SYSTEM_COLUMNS, *stored_columns(schema)))
+
+
+def table_bytes(config: Config, bytes_per_row: int) -> int:
+    """Bytes of the chunks of full tables, about."""
+    rows = max(table.capacity_steps for table in config.tables.values())
+    return int(rows * bytes_per_row * DURABLE_SPARE)
+
+
+def check_durable_budget(config: Config, bytes_per_row: int) -> None:
+    """Raise ConfigError when the chunks of full tables would not fit into the durable tier's budget."""
+    needed, budget = table_bytes(config, bytes_per_row), config.replay.redis_memory_bytes
+    if needed > budget:
+        raise ConfigError(
+            f"a full table of {bytes_per_row} bytes a step needs {needed} bytes in Redis, replay.redis_memory_bytes is {budget}: "
+            "raise it, lower tables.*.capacity_steps, or set replay.durability: memory"
+        )
