@@ -1,0 +1,5 @@
+"""`python -m sojourn.cli` is `sojourn`."""
+
+from sojourn.cli import main
+
+main()

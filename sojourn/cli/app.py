@@ -1,0 +1,46 @@
+"""Which commands are there? Names them and joins them into one program."""
+
+from typing import Annotated
+
+import typer
+
+import sojourn
+from sojourn.cli.catalogue import show_list
+from sojourn.cli.configuration import show_config
+from sojourn.cli.evaluation import evaluate_run
+from sojourn.cli.reporting import report_run
+from sojourn.cli.scaling import scale_run
+from sojourn.cli.training import resume_run, train_run
+from sojourn.cli.watching import show_status, show_top
+
+app = typer.Typer(
+    help="Asynchronous reinforcement learning for policies whose actions take time.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("train")(train_run)
+app.command("status")(show_status)
+app.command("top")(show_top)
+app.command("scale")(scale_run)
+app.command("eval")(evaluate_run)
+app.command("resume")(resume_run)
+app.command("report")(report_run)
+app.command("config")(show_config)
+app.command("list")(show_list)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"sojourn {sojourn.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def program(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+) -> None:
+    """Asynchronous reinforcement learning for policies whose actions take time."""

@@ -1,0 +1,103 @@
+"""`sojourn train` and `sojourn resume`: make or open a run's folder, drive the run, say what came of it."""
+
+import shutil
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sojourn.cli.arguments import Overrides, Profile, Target, complete_override, complete_run, configured
+from sojourn.cli.display import Display
+from sojourn.cli.telling import told
+from sojourn.config import Config
+from sojourn.errors import ConfigError, SojournError
+from sojourn.monitor import read_progress
+from sojourn.readable import number
+from sojourn.run_folder import create_run, driving, find_run, note_resume, read_run, run_config
+
+Address = Annotated[str | None, typer.Option("--address", help="A Ray cluster: auto, or HOST:PORT. Default: a Ray of its own.")]
+Serial = Annotated[bool, typer.Option("--serial", help="The same parts on threads of this one process, without Ray.")]
+
+
+def train_run(
+    target: Target, overrides: Overrides = None, address: Address = None, serial: Serial = False, profile: Profile = None
+) -> None:
+    """Train a policy. Ctrl-C stops cleanly with a checkpoint, a second Ctrl-C at once."""
+    if "=" in target:
+        raise ConfigError(f"give a configuration file or an environment id before {target}, for example configs/pendulum.yaml")
+    config = configured(target, overrides or [], profile)
+    _refuse_both(address, serial)
+    path = create_run(config, _command())
+    try:
+        _drive(path, address, serial)
+    except SojournError:
+        if not read_progress(path):
+            shutil.rmtree(path)  # refused before anything started: nothing of it is worth a folder
+        raise
+
+
+def resume_run(
+    run: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[RUN]", help="Run folder, or its name in runs/. Default: the latest.", autocompletion=complete_run
+        ),
+    ] = None,
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Changed keys.", autocompletion=complete_override)
+    ] = None,
+    address: Address = None,
+    serial: Serial = False,
+) -> None:
+    """Go on with a run. Learner step, optimiser, replay and random state are as they were."""
+    given = list(overrides or [])
+    if run and "=" in run:
+        given, run = [run, *given], None
+    _refuse_both(address, serial)
+    path = find_run(run)
+    config = run_config(path, given)
+    with driving(path):
+        note_resume(path, config, _command())
+    _drive(path, address, serial)
+
+
+def _drive(path: Path, address: str | None, serial: bool) -> None:
+    """Drive the run in a folder until it is over, write its report, and end with the launcher's exit code."""
+    from sojourn import launcher
+
+    config, run_id = run_config(path), read_run(path).run_id
+    heading = f"{path}  {config.environment.id}  {config.algorithm.name}"
+    with driving(path), Display(config, heading) as display, told(display):
+        if serial:
+            code = launcher.serial(config, path, run_id=run_id, on_progress=display.show)
+        else:
+            code = launcher.train(config, path, run_id=run_id, address=address, on_progress=display.show)
+    if code == 0:
+        _conclude(path, config)
+    raise typer.Exit(code)
+
+
+def _conclude(path: Path, config: Config) -> None:
+    """Write the report and say what was reached, and where everything lies."""
+    from sojourn.report import write_report
+
+    report = write_report(path)
+    last = next(reversed(read_progress(path)), None)
+    best = last.evaluation.return_best if last and last.evaluation else None
+    if best is not None or config.run.expected_return is not None:
+        typer.echo(f"best evaluation {number(best)}, expected {number(config.run.expected_return)}")
+    typer.echo(f"report    {report}")
+    typer.echo(f"plots     {path / 'plots'}/")
+    if videos := sorted((path / "videos").glob("*.mp4")):
+        typer.echo(f"video     {videos[-1]}")
+    typer.echo(f"go on     sojourn resume {path}")
+
+
+def _command() -> list[str]:
+    return ["sojourn", *sys.argv[1:]]
+
+
+def _refuse_both(address: str | None, serial: bool) -> None:
+    if serial and address:
+        raise ConfigError(f"--serial runs in this process alone: leave out --address {address}")
