@@ -67,7 +67,7 @@ proto: $(STAMP)  ## regenerate protos/*_pb2* from protos/*.proto
 	@$(BIN)/python -m grpc_tools.protoc -I. --python_out=$(PROTO_OUT) --pyi_out=$(PROTO_OUT) --grpc_python_out=$(PROTO_OUT) protos/*.proto
 
 bench: $(STAMP)  ## inserts and samples a second through the real replay service
-	@$(BIN)/python benchmarks/replay.py
+	@$(BIN)/python benchmarks/replay_throughput.py
 
 clean:  ## remove what building and testing leave behind (not .venv, not runs/)
 	@rm -rf build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .numba_cache
