@@ -1,0 +1,81 @@
+"""An actor ends within ten seconds whatever its environments do, and accounts for every action that it started."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from sojourn.config import Config
+from sojourn.errors import EnvironmentFault, HungError
+from sojourn.experience import EndKind
+
+ROLLOUTS = ["lockstep", "asynchronous"]
+
+
+@pytest.mark.parametrize("rollout", ROLLOUTS)
+def test_stop_during_a_long_action_aborts_it_with_its_elapsed_time_and_delivers_the_rest(
+    run_actor: Any, configured: Callable[..., Config], rollout: str
+):
+    environment = {"length": 500, "fault": "hang", "fault_at": 3}
+    actor = run_actor(configured(environment, rollout=rollout))
+    assert actor.sink.listed.wait(20.0)
+    asked_s = time.monotonic()
+    actor.stop.set()
+    actor.end(10.0)
+    assert time.monotonic() - asked_s < 5.0
+    (segment,) = actor.sink.segments
+    assert (segment.reward.tolist(), segment.truncated.tolist(), segment.closed) == ([1.0, 2.0], [False, True], True)
+    assert (actor.sink.total("started"), actor.sink.total("completed"), actor.sink.total("aborted")) == (3, 2, 1)
+    assert actor.sink.total("ended_without_row_s") > 0.1
+    assert [action.ended for action in actor.sink.running if action.ended is not None] == [EndKind.ABORTED]
+
+
+@pytest.mark.parametrize("rollout", ROLLOUTS)
+def test_stop_between_actions_closes_open_episodes(run_actor: Any, configured: Callable[..., Config], rollout: str):
+    actor = run_actor(configured({"length": 100_000}, rollout=rollout, environments=2, segment_steps=8))
+    assert actor.sink.inserted.wait(20.0)
+    actor.stop.set()
+    actor.end(10.0)
+    for lane in (0, 1):
+        last = [segment for segment in actor.sink.segments if segment.lane == lane][-1]
+        assert last.closed
+        assert not last.terminated.any()
+    rows = sum(map(len, actor.sink.segments))
+    assert actor.sink.total("completed") == rows
+    assert actor.sink.total("started") == rows + actor.sink.total("aborted")
+
+
+def test_a_hang_in_lockstep_delivers_the_killed_action_and_the_other_lanes_and_gives_up_the_process(
+    run_actor: Any, configured: Callable[..., Config], tmp_path: Any
+):
+    environment = {"length": 500, "fault": "hang", "fault_at": 3, "once": str(tmp_path / "came"), "step_timeout_s": 0.5}
+    actor = run_actor(configured({**environment, "killed_reward": -1.0}, environments=2))
+    with pytest.raises(HungError, match=r"has not returned from step in slot 0 within 0\.5 s"):
+        actor.end(20.0)
+    hung, other = sorted(actor.sink.segments, key=lambda segment: segment.lane)
+    assert (hung.reward.tolist(), hung.duration_s[-1], hung.closed) == ([1.0, 2.0, -1.0], 0.5, True)
+    assert hung.end_kind.tolist() == [EndKind.COMPLETED, EndKind.COMPLETED, EndKind.KILLED]
+    assert (other.reward.tolist(), other.truncated.tolist(), other.closed) == ([1.0, 2.0], [False, True], True)
+    assert (actor.sink.total("killed"), actor.sink.total("started")) == (1, 5)
+
+
+def test_an_environment_past_hope_ends_the_actor_after_its_good_steps_are_delivered(
+    run_actor: Any, configured: Callable[..., Config]
+):
+    actor = run_actor(configured({"fault": "shape", "fault_at": 2, "faults_in_a_row": 2}))
+    with pytest.raises(EnvironmentFault, match=r"observation has shape \(4,\)"):
+        actor.end(20.0)
+    assert [segment.reward.tolist() for segment in actor.sink.segments] == [[1.0], [1.0]]
+    assert actor.sink.total("failed") == 2
+
+
+def test_a_later_life_begins_its_episodes_with_other_seeds(run_actor: Any, configured: Callable[..., Config]):
+    seeds = []
+    for _ in range(2):
+        actor = run_actor(configured({"length": 2}, environments=2))
+        assert actor.sink.inserted.wait(20.0)
+        actor.stop.set()
+        actor.end(10.0)
+        seeds.append({segment.observation["observation"][0, 0] for segment in actor.sink.segments})
+    assert not seeds[0] & seeds[1]

@@ -1,0 +1,102 @@
+"""A step that breaks the environment's promise is a fault with the values, never a row."""
+
+from collections.abc import Callable
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+from actors.steps import CheckedEnvironment, describe, make_checked
+from sojourn.config import Config
+from sojourn.errors import EnvironmentFault
+
+ACTION = np.zeros(2, np.float32)
+
+
+def checked(config: Config) -> CheckedEnvironment:
+    schema = describe(config.environment, config)
+    environment = make_checked(config.environment, schema, simulated_clock=config.duration.clock == "env")
+    environment.reset(5)
+    return environment
+
+
+@pytest.mark.parametrize(
+    ("fault", "sentence"),
+    [
+        ("raise", "step raised RuntimeError: the robot fell over"),
+        ("sysexit", "step raised SystemExit: 1"),
+        ("nan", "observation holds nan at flat index 1"),
+        ("inf", "observation holds inf at flat index 1"),
+        ("reward", "reward is nan"),
+        ("shape", r"observation has shape \(4,\), the space says \(3,\)"),
+        ("dtype", "observation has dtype <U32, stored is float32"),
+        ("tuple", "step raised ValueError: not enough values"),
+    ],
+)
+def test_each_broken_promise_is_named(configured: Callable[..., Config], fault: str, sentence: str):
+    environment = checked(configured({"fault": fault, "fault_at": 2}))
+    environment.step(ACTION, 0.0)
+    with pytest.raises(EnvironmentFault, match=sentence):
+        environment.step(ACTION, 0.0)
+
+
+def test_a_float64_that_overflows_its_stored_float32_is_a_fault(configured: Callable[..., Config]):
+    environment = checked(configured({}))
+    environment.environment.unwrapped._observe = lambda: np.array([1e300, 0.0, 0.0])
+    with pytest.raises(EnvironmentFault, match="observation holds inf at flat index 0"), np.errstate(over="ignore"):
+        environment.step(ACTION, 0.0)
+
+
+def test_large_finite_values_are_no_fault(configured: Callable[..., Config]):
+    environment = checked(configured({}))
+    environment.environment.unwrapped._observe = lambda: np.full(3, 3e38)
+    assert environment.step(ACTION, 0.0).observation["observation"].tolist() == np.full(3, 3e38, np.float32).tolist()
+
+
+def test_a_value_outside_a_discrete_space_is_a_fault():
+    config = Config.model_validate({"environment": {"id": "sojourn/Match-v0", "kwargs": {"observation": "discrete"}}})
+    environment = checked(config)
+    environment.environment.unwrapped._observe = lambda cell: 9
+    with pytest.raises(EnvironmentFault, match=r"observation is 9, outside Discrete\(9\)"):
+        environment.step(ACTION, 0.0)
+
+
+def test_wall_clock_durations_are_measured_and_simulated_ones_are_read(configured: Callable[..., Config]):
+    config = configured({"slow_s": 0.02})
+    measured = checked(config)
+    started_s = measured.finished_at_s
+    outcome = measured.step(ACTION, started_s)
+    assert outcome.duration_s == measured.finished_at_s - started_s
+    simulated = checked(config.model_copy(update={"duration": config.duration.model_copy(update={"clock": "env"})}))
+    assert simulated.step(ACTION, started_s).duration_s == 101.0
+
+
+@pytest.mark.parametrize("said", [{}, {"duration_s": -1.0}, {"duration_s": float("nan")}, {"duration_s": "long"}])
+def test_a_simulated_duration_that_is_none_is_a_fault(said: dict):
+    config = Config.model_validate({"environment": {"id": "Pendulum-v1"}, "duration": {"clock": "env"}})
+    schema = describe(config.environment, config)
+    environment = gym.make("Pendulum-v1")
+    environment.step = lambda action: (np.zeros(3, np.float32), 0.0, False, False, said)
+    with pytest.raises(EnvironmentFault, match="duration_s"):
+        CheckedEnvironment(environment, schema, config.environment, simulated_clock=True).step(ACTION, 0.0)
+
+
+def test_extras_are_read_by_scope(configured: Callable[..., Config]):
+    extras = [
+        {"name": "level", "dtype": "int64", "scope": "episode"},
+        {"name": "parts", "dtype": "int32", "ragged_max": 4},
+        {"name": "pair", "shape": (2,)},
+    ]
+    config = configured({"extras": extras})
+    schema = describe(config.environment, config)
+    environment = make_checked(config.environment, schema)
+    environment.reset(1)
+    assert environment.reset(2).extras["level"] == 10
+    outcome = environment.step(ACTION, 0.0)
+    assert {name: value.tolist() for name, value in outcome.extras.items()} == {"parts": [0], "pair": [1.0, -1.0]}
+
+
+def test_an_unknown_environment_is_named_before_anything_starts():
+    config = Config.model_validate({"environment": {"id": "HalfCheeta-v5"}})
+    with pytest.raises(EnvironmentFault, match="did you mean HalfCheetah-v5"):
+        describe(config.environment, config)
