@@ -1,6 +1,5 @@
 """`sojourn train` and `sojourn resume`: make or open a run's folder, drive the run, say what came of it."""
 
-import shutil
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +10,7 @@ from sojourn.cli.arguments import Overrides, Profile, Target, complete_override,
 from sojourn.cli.display import Display
 from sojourn.cli.telling import told
 from sojourn.config import Config
-from sojourn.errors import ConfigError, SojournError
+from sojourn.errors import ConfigError
 from sojourn.monitor import read_progress
 from sojourn.readable import number
 from sojourn.run_folder import create_run, driving, find_run, note_resume, read_run, run_config
@@ -24,17 +23,16 @@ def train_run(
     target: Target, overrides: Overrides = None, address: Address = None, serial: Serial = False, profile: Profile = None
 ) -> None:
     """Train a policy. Ctrl-C stops cleanly with a checkpoint, a second Ctrl-C at once."""
+    from sojourn.launcher.validation import validate
+
     if "=" in target:
         raise ConfigError(f"give a configuration file or an environment id before {target}, for example configs/pendulum.yaml")
     config = configured(target, overrides or [], profile)
     _refuse_both(address, serial)
+    validate(config)  # an unknown environment leaves no folder behind
     path = create_run(config, _command())
-    try:
+    with driving(path):
         _drive(path, address, serial)
-    except SojournError:
-        if not read_progress(path):
-            shutil.rmtree(path)  # refused before anything started: nothing of it is worth a folder
-        raise
 
 
 def resume_run(
@@ -59,7 +57,7 @@ def resume_run(
     config = run_config(path, given)
     with driving(path):
         note_resume(path, config, _command())
-    _drive(path, address, serial)
+        _drive(path, address, serial)
 
 
 def _drive(path: Path, address: str | None, serial: bool) -> None:
@@ -68,7 +66,7 @@ def _drive(path: Path, address: str | None, serial: bool) -> None:
 
     config, run_id = run_config(path), read_run(path).run_id
     heading = f"{path}  {config.environment.id}  {config.algorithm.name}"
-    with driving(path), Display(config, heading) as display, told(display):
+    with Display(config, heading) as display, told(display):
         if serial:
             code = launcher.serial(config, path, run_id=run_id, on_progress=display.show)
         else:

@@ -6,11 +6,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from sojourn.cli.arguments import RunName
-from sojourn.cli.display import Display, panel
+from sojourn.cli.display import Display, rows
 from sojourn.config import Config
 from sojourn.monitor import Monitor, Progress, read_progress
 from sojourn.monitor.scrape import announcements
@@ -24,16 +22,15 @@ def show_status(run: RunName = None) -> None:
     path = find_run(run)
     config, identity = run_config(path), read_run(path)
     record = _now(path, config)
-    console = Console(soft_wrap=True)
     state = "running" if is_driven(path) else "stopped"
     if record is None:
-        console.print(f"{path}: {state}, nothing recorded yet", markup=False, highlight=False)
+        typer.echo(f"{path}: {state}, nothing recorded yet")
         return
-    console.print(
-        panel(record, config, f"{path}  {state}  {config.environment.id} {config.algorithm.name}  since {identity.created_at}")
-    )
-    if record.roles:
-        console.print(_roles(path, record))
+    typer.echo(f"{path}  {state}  {config.environment.id} {config.algorithm.name}  since {identity.created_at}")
+    for name, text in rows(record, config):
+        typer.echo(f"{name:<10} {text}")
+    for text in _roles(path, record):
+        typer.echo(text)
 
 
 def show_top(
@@ -77,13 +74,12 @@ def _with_restarts(record: Progress, path: Path) -> Progress:
     return replace(record, restarts=recorded.restarts, elapsed_s=elapsed_s)
 
 
-def _roles(path: Path, record: Progress) -> Table:
+def _roles(path: Path, record: Progress) -> list[str]:
+    """One line a role: whether it answers, restarts, process, metrics endpoint."""
     said = {one.name: one for one in announcements(path / "roles")}
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for name in ("role", "state", "restarts", "process", "metrics"):
-        table.add_column(name)
+    lines = []
     for name, up in record.roles.items():
         one = said.get(name)
-        process = f"{one.pid}@{one.host}" if one else "-"
-        table.add_row(name, "up" if up else "down", str(record.restarts.get(name, 0)), process, (one and one.metrics) or "-")
-    return table
+        where = f"{one.pid}@{one.host}  {one.metrics}" if one else ""
+        lines.append(f"{name:<16} {'up' if up else 'down':<5} restarts {record.restarts.get(name, 0)}  {where}".rstrip())
+    return lines

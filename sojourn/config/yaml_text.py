@@ -3,6 +3,7 @@
 Scalars follow YAML 1.2, not PyYAML's 1.1: `1e6` and `1_000_000` are numbers; `yes`, `off` and `1:30` are text. Reads files.
 """
 
+import difflib
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ import yaml
 
 from sojourn.errors import ConfigError
 
+MOST_NAMED = 10
 KeyPath = tuple[str | int, ...]
 
 _INTEGER = re.compile(r"^[-+]?[0-9][0-9_]*$|^0x[0-9a-fA-F]+$")
@@ -164,4 +166,5 @@ def _shown(node: yaml.Node) -> str:
 
 def _files_beside(path: Path) -> str:
     there = sorted(entry.name for entry in path.parent.glob("*.y*ml")) if path.parent.is_dir() else []
-    return f"; in {path.parent} there are {', '.join(there)}" if there else ""
+    shown = there if len(there) <= MOST_NAMED else difflib.get_close_matches(path.name, there, n=MOST_NAMED, cutoff=0.3)
+    return f"; in {path.parent} there are {', '.join(shown)}" if shown else ""

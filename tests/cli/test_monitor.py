@@ -8,10 +8,8 @@ import threading
 from dataclasses import replace
 
 import pytest
-from prometheus_client import start_http_server
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from sojourn.metrics import Metrics
 from sojourn.monitor import Evaluation, Monitor, Progress, read_progress
 from sojourn.monitor.progress import Reckoner
 from sojourn.monitor.recorder import Recorder
@@ -20,37 +18,10 @@ from sojourn.monitor.sums import quantile
 from sojourn.roles import Announcement
 
 
-class LiveRole:
-    """A real endpoint of one role, announced in a run folder."""
-
-    def __init__(self, folder, name):
-        self.metrics = Metrics(name.partition("-")[0])
-        self._server, self._thread = start_http_server(0, addr="127.0.0.1", registry=self.metrics.registry)
-        announce(folder, name, f"127.0.0.1:{self._server.server_port}")
-
-    def close(self):
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
-
-
 def announce(folder, name, metrics):
     (folder / "roles").mkdir(exist_ok=True)
     said = {"name": name, "pid": os.getpid(), "host": os.uname().nodename, "address": "", "metrics": metrics}
     (folder / "roles" / f"{name}.json").write_text(json.dumps(said))
-
-
-@pytest.fixture
-def start(tmp_path):
-    live = []
-
-    def start_role(name):
-        live.append(LiveRole(tmp_path, name))
-        return live[-1].metrics
-
-    yield start_role
-    for role in live:
-        role.close()
 
 
 def free_port():
@@ -60,9 +31,9 @@ def free_port():
 
 
 def test_one_reading_joins_what_every_role_says(tmp_path, start):
-    start("learner-0")
-    replay, evaluator = start("replay-0"), start("evaluator-0")
-    actors = [start("actor-0"), start("actor-1")]
+    start(tmp_path, "learner-0")
+    replay, evaluator = start(tmp_path, "replay-0"), start(tmp_path, "evaluator-0")
+    actors = [start(tmp_path, "actor-0"), start(tmp_path, "actor-1")]
     replay.gauge("sojourn_replay_env_steps").set(500)
     replay.gauge("sojourn_replay_items").labels(table="replay").set(400)
     replay.gauge("sojourn_replay_items").labels(table="other").set(7)
@@ -91,7 +62,7 @@ def test_one_reading_joins_what_every_role_says(tmp_path, start):
 
 
 def test_a_role_that_does_not_answer_is_down_and_the_rest_is_read(tmp_path, start):
-    start("replay-0").gauge("sojourn_replay_env_steps").set(3)
+    start(tmp_path, "replay-0").gauge("sojourn_replay_env_steps").set(3)
     announce(tmp_path, "actor-0", f"127.0.0.1:{free_port()}")
     with socket.create_server(("127.0.0.1", 0)) as silent, Monitor(tmp_path) as monitor:
         announce(tmp_path, "learner-0", f"127.0.0.1:{silent.getsockname()[1]}")
@@ -101,7 +72,7 @@ def test_a_role_that_does_not_answer_is_down_and_the_rest_is_read(tmp_path, star
 
 
 def test_a_port_taken_over_by_a_later_role_counts_once(tmp_path, start):
-    start("actor-1").gauge("sojourn_actor_running_actions").set(2)
+    start(tmp_path, "actor-1").gauge("sojourn_actor_running_actions").set(2)
     later = next(announcements(tmp_path / "roles"))
     announce(tmp_path, "actor-0", later.metrics)
     os.utime(tmp_path / "roles" / "actor-0.json", ns=(0, 0))
@@ -205,7 +176,7 @@ def test_tensorboard_has_the_curves_over_environment_steps(tmp_path):
 
 
 def test_the_monitor_records_and_calls_back_until_it_is_stopped(tmp_path, start):
-    start("replay-0").gauge("sojourn_replay_env_steps").set(3)
+    start(tmp_path, "replay-0").gauge("sojourn_replay_env_steps").set(3)
     stop, seen = threading.Event(), []
 
     def on_progress(record):

@@ -13,12 +13,6 @@ from sojourn.config.load import load_config
 from sojourn.errors import ConfigError
 
 
-@pytest.fixture
-def here(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 def test_a_new_run_has_its_configuration_git_state_versions_and_identity(here):
     config = load_config(None, ["environment=sojourn/Catch-v0", "run.seed=7", "algorithm=dqn"])
     path = run_folder.create_run(config, ["sojourn", "train", "x.yaml"])
