@@ -11,7 +11,7 @@ from sojourn.environments import make_environment, read_extras, schema_of
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
-@pytest.fixture()
+@pytest.fixture
 def coffee(monkeypatch):
     monkeypatch.syspath_prepend(EXAMPLES.parent)
     config = load_config(EXAMPLES / "coffee.yaml", ["environment.kwargs.speed=1000"])
@@ -21,7 +21,7 @@ def coffee(monkeypatch):
 
 
 def test_the_right_waits_make_a_perfect_cup(coffee):
-    config, environment = coffee
+    _, environment = coffee
     wait_s = 0.1 / 8
     action = np.array([2 * (wait_s - 0.002) / 0.038 - 1], np.float32)
     steps = [environment.step(action) for _ in range(8)]
