@@ -39,11 +39,11 @@ def read_record(run_folder: Path) -> Record:
 
 
 def append_result(run_folder: Path, snapshot: ParameterSnapshot, evaluation: Evaluation, *, seed: int, best: bool) -> None:
-    """Add one line to RUN/evaluations.jsonl; a line that a crash cut short is ended first."""
+    """Add one line to RUN/evaluations.jsonl, over a line that a crash cut short."""
     line = json.dumps({**_standing(snapshot, evaluation), "seed": seed, "best": best, "returns": evaluation.returns})
     with open(run_folder / "evaluations.jsonl", "ab+") as file:
-        whole = file.tell() == 0 or _last_byte(file) == b"\n"
-        file.write(b"" if whole else b"\n")
+        file.seek(0)
+        file.truncate(file.read().rfind(b"\n") + 1)
         file.write(line.encode() + b"\n")
 
 
@@ -80,9 +80,3 @@ def _standing(snapshot: ParameterSnapshot, evaluation: Evaluation) -> dict[str, 
         "length_mean": evaluation.length_mean,
         "seconds": round(evaluation.seconds, 3),
     }
-
-
-def _last_byte(file: Any) -> bytes:
-    file.seek(-1, os.SEEK_END)
-    last: bytes = file.read(1)
-    return last

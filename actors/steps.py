@@ -24,17 +24,17 @@ def make_checked(
     settings: EnvironmentSettings, schema: Schema, *, simulated_clock: bool = False, render: bool = False
 ) -> "CheckedEnvironment":
     """Make an environment that is checked at every step. Raises EnvironmentFault, or ConfigError for wrappers that do not fit."""
-    environment = _guarded(lambda: make_environment(settings, render=render), f"making {settings.id!r}")
+    environment = guarded(lambda: make_environment(settings, render=render), f"making {settings.id!r}")
     return CheckedEnvironment(environment, schema, settings, simulated_clock=simulated_clock)
 
 
 def describe(settings: EnvironmentSettings, config: Config) -> Schema:
     """Schema of the environment's experience. Makes one environment and closes it."""
-    environment = _guarded(lambda: make_environment(settings), f"making {settings.id!r}")
+    environment = guarded(lambda: make_environment(settings), f"making {settings.id!r}")
     try:
         return schema_of(environment, config, settings)
     finally:
-        _guarded(environment.close, "close")
+        guarded(environment.close, "close")
 
 
 class CheckedEnvironment:
@@ -59,7 +59,7 @@ class CheckedEnvironment:
 
     def reset(self, seed: int | None) -> Beginning:
         """Start an episode. seed: None lets the environment's own generator go on."""
-        observation, info = _guarded(lambda: _pair(self.environment.reset(seed=seed)), "reset")
+        observation, info = guarded(lambda: _pair(self.environment.reset(seed=seed)), "reset")
         extras = read_extras(self._settings, info, "episode") if self._settings.extras else {}
         return Beginning(self._checked(observation), extras)
 
@@ -76,7 +76,7 @@ class CheckedEnvironment:
 
     def close(self) -> None:
         """Close the environment. Raises EnvironmentFault if it fails at that."""
-        _guarded(self.environment.close, "close")
+        guarded(self.environment.close, "close")
 
     def _checked(self, observation: Any) -> Columns:
         try:
@@ -154,7 +154,7 @@ def _pair(result: Any) -> tuple[Any, Any]:
     return observation, info
 
 
-def _guarded(call: Callable[[], Any], what: str) -> Any:
+def guarded(call: Callable[[], Any], what: str) -> Any:
     """Call the environment; whatever it raises becomes EnvironmentFault, unless it is an error of ours already."""
     try:
         return call()

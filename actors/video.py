@@ -3,12 +3,14 @@
 import os
 from collections.abc import Callable, Generator
 from pathlib import Path
+from typing import Any
 
+import gymnasium as gym
 import imageio_ffmpeg
 import numpy as np
 
 from actors.episodes import Playing
-from actors.steps import CheckedEnvironment, make_checked
+from actors.steps import CheckedEnvironment, guarded, make_checked
 from sojourn.algorithms import Policy
 from sojourn.columns import Schema
 from sojourn.config.schema import EnvironmentSettings
@@ -39,10 +41,10 @@ def film_episode(
         environment = playing.environments[0].environment
         film = _Film(temporary, float(environment.metadata.get("render_fps") or FRAMES_PER_S))
         try:
-            film.add(render_frame(environment))
+            film.add(_picture(environment))
             while playing.left and not stopped() and film.frames < MOST_FRAMES:
                 playing.turn()
-                film.add(render_frame(environment))
+                film.add(_picture(environment))
         finally:
             film.close()
             if film.frames:
@@ -51,6 +53,12 @@ def film_episode(
 
 def _made_to_render(settings: EnvironmentSettings, schema: Schema) -> CheckedEnvironment:
     return make_checked(settings, schema, render=True)
+
+
+def _picture(environment: gym.Env[Any, Any]) -> np.ndarray:
+    """One frame, uint8[height, width, 3]."""
+    frame: np.ndarray = guarded(lambda: render_frame(environment), "render")
+    return frame
 
 
 class _Film:

@@ -59,7 +59,7 @@ class Counting(gym.Env[np.ndarray, Any]):
         return observation, reward, ended and self._ending == "terminated", ended and self._ending == "truncated", info
 
     def render(self) -> np.ndarray:
-        return np.full((33, 47, 3), 40 * self._step, np.uint8)
+        return np.full((34, 48, 3), 20 * self._step % 256, np.uint8)
 
     def _observe(self) -> np.ndarray:
         return np.array([self._seed, self._episode, self._step], np.float64)
@@ -97,3 +97,10 @@ class Counting(gym.Env[np.ndarray, Any]):
 
 def make(**kwargs: Any) -> Counting:
     return Counting(**kwargs)
+
+
+class Blind(Counting):
+    """Has no picture."""
+
+    def render(self) -> Any:
+        return None

@@ -1,6 +1,7 @@
 """Parts of an actor for tests: real policy, real environments; segments are taken from the rollout itself."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -24,7 +25,8 @@ from sojourn.config import Config
 from sojourn.config.schema import EnvironmentSettings
 from sojourn.experience import ParameterSnapshot, Segment
 from sojourn.metrics import Metrics
-from sojourn.roles import RoleContext
+from sojourn.parameters.client import Publisher
+from sojourn.roles import RoleContext, parameters_address, replay_addresses
 
 HERE = str(Path(__file__).parent)
 
@@ -206,3 +208,71 @@ def run_actor(tmp_path: Path) -> Iterator[Callable[[Config], RunningActor]]:
     for running in started:
         running.stop.set()
     pool.shutdown()
+
+
+def make_eventually(holds: Callable[[], Any], deadline_s: float = 20.0) -> Any:
+    """Poll until the condition holds and return its value; fail at the deadline."""
+    until_s = time.monotonic() + deadline_s
+    while not (value := holds()):
+        assert time.monotonic() < until_s, "did not come true in time"
+        time.sleep(0.01)
+    return value
+
+
+@pytest.fixture
+def eventually() -> Callable[..., Any]:
+    return make_eventually
+
+
+class Roles:
+    """Real roles of one run on threads of this process; addresses are found through the run folder."""
+
+    def __init__(self, run_folder: Path) -> None:
+        self.run_folder = run_folder
+        self._pool = ThreadPoolExecutor()
+        self._running: list[tuple[threading.Event, Future[None]]] = []
+
+    def context(self, config: Config, role: str) -> RoleContext:
+        return RoleContext(
+            config,
+            self.run_folder,
+            "run",
+            role,
+            replay=replay_addresses(config, self.run_folder),
+            parameters=parameters_address(config, self.run_folder),
+        )
+
+    def start(self, run: Callable[[RoleContext], None], config: Config, role: str) -> tuple[threading.Event, Future[None]]:
+        """Start a role and wait until it has announced itself."""
+        context = self.context(config, role)
+        running = context.stop, self._pool.submit(run, context)
+        self._running.append(running)
+        announcement = self.run_folder / "roles" / f"{context.name}.json"
+        make_eventually(lambda: announcement.exists() or running[1].done())
+        if running[1].done():
+            running[1].result()
+        return running
+
+    def publish(self, config: Config, *, learner_step: int = 1, env_steps: int = 0, seed: int = 1) -> bytes:
+        """Publish a freshly initialised policy; returns its tensors once the version is durable."""
+        schema = describe(config.environment, config)
+        tensors = build_algorithm(config, schema, "cpu", seed).policy.dump()
+        publisher = Publisher(parameters_address(config, self.run_folder), run_id="run", client_id="learner-0")
+        publisher.publish(ParameterSnapshot(0, learner_step, env_steps, config.algorithm.name, tensors))
+        publisher.flush(20.0)
+        publisher.close()
+        return tensors
+
+    def end(self) -> None:
+        """Stop roles in the reverse order of their starts; raises what one of them raised."""
+        for stop, running in reversed(self._running):
+            stop.set()
+            running.exception(20.0)
+        self._pool.shutdown()
+
+
+@pytest.fixture
+def roles(tmp_path: Path) -> Iterator[Roles]:
+    running = Roles(tmp_path)
+    yield running
+    running.end()
