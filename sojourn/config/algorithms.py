@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from sojourn.config.plugin_names import Network
+
 
 class AlgorithmBase(BaseModel):
     """What every algorithm has."""
@@ -54,7 +56,7 @@ class NetworkSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: str = "mlp"  # mlp | package.module:attr
+    name: Network = "mlp"  # mlp | package.module:attr
     hidden: tuple[int, ...] = (256, 256)
     activation: Literal["relu", "tanh", "elu", "silu"] = "relu"
     image_features: int = Field(256, ge=1)

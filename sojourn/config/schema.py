@@ -3,13 +3,12 @@
 No torch, no I/O. `sojourn.config.load` reads files and overrides into these models. Defaults are those of a laptop run of SAC.
 """
 
-import difflib
-import re
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from sojourn.config.algorithms import AlgorithmSettings, NetworkSettings, SacSettings
+from sojourn.config.plugin_names import Remover, Sampler, Weight
 
 
 class Section(BaseModel):
@@ -20,28 +19,6 @@ class Section(BaseModel):
 
 COLUMN_NAME = r"^[a-z][a-z0-9_]*$"
 DEVICE = r"^(auto|cpu|cuda(:\d+)?)$"
-SAMPLERS = ("prioritised", "uniform", "fifo")
-REMOVERS = ("fifo", "lowest_priority")
-WEIGHTS = ("none", "linear", "inclusion", "pool")
-"""Short names of plug-ins, so that a wrong one is refused before their rooms are imported; a test compares them with the owners'."""
-
-
-def plugin_name(concept: str, known: tuple[str, ...]) -> AfterValidator:
-    """Accept a short name or `package.module:attribute`."""
-
-    def check(name: str) -> str:
-        if name in known or re.fullmatch(r"[\w.]+:[\w.]+", name):
-            return name
-        near = difflib.get_close_matches(name, known, n=1)
-        meant = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}; or give package.module:attribute"
-        raise ValueError(f"unknown {concept} {name!r}; {meant}")
-
-    return AfterValidator(check)
-
-
-Sampler = Annotated[str, plugin_name("sampler", SAMPLERS)]
-Remover = Annotated[str, plugin_name("remover", REMOVERS)]
-Weight = Annotated[str, plugin_name("duration weight", WEIGHTS)]
 
 
 class RunSettings(Section):
