@@ -170,13 +170,13 @@ SERIES: tuple[Series, ...] = (
     ),
     Series(
         "sojourn_replay_durable_restarts",
-        "counter",
+        "gauge",
         ("replay",),
         "Times that the embedded server had ended and was started again.",
     ),
     Series(
         "sojourn_replay_reappended_chunks",
-        "counter",
+        "gauge",
         ("replay",),
         "Chunks appended again because the durable tier had lost them.",
     ),
