@@ -5,6 +5,7 @@ its own, so that a signal is seen even while the role is inside a long call of a
 """
 
 import argparse
+import os
 import signal
 import sys
 import threading
@@ -14,7 +15,7 @@ from pathlib import Path
 from types import FrameType
 
 from sojourn.config.load import load_config
-from sojourn.errors import SojournError
+from sojourn.errors import HungError, SojournError
 from sojourn.logs import log_to_stderr
 from sojourn.roles import RoleContext, fixed_address, parameters_address, replay_addresses
 
@@ -37,7 +38,9 @@ def main(role: str, run: Run, *, evaluate: Run | None = None, arguments: Sequenc
         _stop_on_signals(context.stop)
         _run_on_thread(run, context)
     except SojournError as error:
-        print(f"{role}: {error}", file=sys.stderr)
+        print(f"{role}: {error}", file=sys.stderr, flush=True)
+        if isinstance(error, HungError):
+            os._exit(error.exit_code)  # a thread that never returns would hold the interpreter for ever
         return error.exit_code
     return 0
 

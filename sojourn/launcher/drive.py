@@ -20,7 +20,7 @@ from sojourn.monitor import Monitor, Progress
 OnProgress = Callable[[Progress], None]
 EVALUATOR_WAITS_S = 15.0  # at most, for the first gradient step: until then it would only slow the others' start
 
-LOG = logging.getLogger("sojourn.launcher")
+LOG = logging.getLogger(__name__)
 
 
 def drive(

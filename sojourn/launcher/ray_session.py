@@ -16,7 +16,7 @@ from typing import Any
 from sojourn.errors import UnavailableError
 from sojourn.launcher.leftovers import ending_descendants
 
-LOG = logging.getLogger("sojourn.launcher")
+LOG = logging.getLogger(__name__)
 LOOPBACK = "127.0.0.1"
 OBJECT_STORE_BYTES = 80_000_000  # about the least that Ray takes; no experience goes through it
 SOCKET_NAME_BYTES = 75  # of "/session_<time>_<pid>/sockets/plasma_store" below the folder

@@ -19,7 +19,7 @@ TURN_S = 0.1
 ASK_AGAIN_S = 1.0  # a role that died while it was stopping comes back without having heard
 LEAVE_S = 15.0  # an actor that was scaled away may take so long to drain
 
-LOG = logging.getLogger("sojourn.launcher")
+LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -88,10 +88,12 @@ class Supervisor:
     def _reconcile(self, now_s: float) -> None:
         for name, part in self._wanted.items():
             if name not in self._running and part.role not in self._held_back and now_s >= self._not_before_s.get(name, 0.0):
+                LOG.info("%s starts", name)
                 self._running[name] = part
                 self._host.start(part)
         for name in [name for name in self._running if name not in self._wanted]:
             if name not in self._leaving:
+                LOG.info("%s is let go", name)
                 self._leaving[name] = now_s + LEAVE_S
                 self._host.ask_to_stop(name)
             elif now_s > self._leaving[name]:
