@@ -19,9 +19,9 @@ def seconds(value: float | None) -> str:
     """120 us, 4.2 ms, 3.1 s, 2 min 5 s, 1 h 3 min."""
     if value is None:
         return "-"
-    if value < 1e-3:
+    if 0 < value < 1e-3:
         return f"{value * 1e6:.0f} us"
-    if value < 1:
+    if 0 < value < 1:
         return f"{value * 1e3:.3g} ms"
     if value < 60:
         return f"{value:.3g} s"

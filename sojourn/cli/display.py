@@ -5,6 +5,7 @@ Writes to standard output; asks nobody. What is shown comes from `Progress` alon
 
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from types import TracebackType
 
 from rich.console import Console, Group
@@ -22,11 +23,11 @@ LINE_EVERY_S = 5.0
 class Display:
     """Shows records as they come. Use as a context; call `show` once a second.
 
-    heading: the line above, for example the run's folder.
+    heading: the line above, for example the run's folder.  hint: the line below, what a key does.
     """
 
-    def __init__(self, config: Config, heading: str, console: Console | None = None) -> None:
-        self._config, self._heading = config, heading
+    def __init__(self, config: Config, heading: str, hint: str = "", console: Console | None = None) -> None:
+        self._config, self._heading, self._hint = config, heading, hint
         self._console = console or Console(soft_wrap=not sys.stdout.isatty())
         self._live = Live(console=self._console, auto_refresh=False) if self._console.is_terminal else None
         self._last_line_s = -LINE_EVERY_S
@@ -34,7 +35,7 @@ class Display:
 
     def show(self, record: Progress) -> None:
         if self._live:
-            self._live.update(panel(record, self._config, self._heading), refresh=True)
+            self._live.update(panel(rows(record, self._config), self._heading, self._hint), refresh=True)
             return
         evaluations = record.evaluation.count if record.evaluation else 0
         if record.elapsed_s - self._last_line_s >= LINE_EVERY_S - 0.5 or evaluations > self._evaluations:
@@ -48,8 +49,9 @@ class Display:
     def __enter__(self) -> "Display":
         if self._live:
             self._live.start()
+            self._live.update(panel([("time", "starting")], self._heading, self._hint), refresh=True)
         else:
-            self.say(self._heading)
+            self.say("  ".join(text for text in (self._heading, self._hint) if text))
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -60,7 +62,7 @@ class Display:
 def line(record: Progress, config: Config) -> str:
     """One record as one line."""
     parts = [
-        f"{seconds(record.elapsed_s):>10}",
+        f"{seconds(round(record.elapsed_s)):>10}",
         f"env steps {count(record.env_steps)} ({rate(record.env_steps_per_s)})",
         f"updates {count(record.learner_step)} ({rate(record.updates_per_s)})",
         f"return {number(record.training_return)}",
@@ -72,22 +74,22 @@ def line(record: Progress, config: Config) -> str:
     return "  ".join(parts)
 
 
-def panel(record: Progress, config: Config, heading: str) -> Group:
-    """One record as a screen."""
+def panel(pairs: Sequence[tuple[str, str]], heading: str, hint: str) -> Group:
+    """Pairs of name and text as a screen."""
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="bold")
-    for name, text in rows(record, config):
+    for name, text in pairs:
         grid.add_row(name, text)
-    return Group(Text(heading, style="bold cyan"), grid)
+    return Group(Text(heading, style="bold cyan"), grid, Text(hint, style="dim"))
 
 
 def rows(record: Progress, config: Config) -> list[tuple[str, str]]:
-    """Everything that the panel says, as pairs of name and text."""
+    """One record as pairs of name and text."""
     wanted = f"{count(record.env_steps)} of {count(config.run.env_steps)}"
     fill = f"{count(record.replay_items)} of {count(record.replay_capacity_items)} items"
     lasting = f"half within {seconds(record.duration_p50_s)}, 99 % within {seconds(record.duration_p99_s)}"
     return [
-        ("time", seconds(record.elapsed_s)),
+        ("time", seconds(round(record.elapsed_s))),
         ("env steps", f"{wanted}   {rate(record.env_steps_per_s)}   {count(record.episodes)} episodes"),
         ("updates", f"{count(record.learner_step)}   {rate(record.updates_per_s)}   waiting {share(record.sample_wait_share)}"),
         ("return", f"training {number(record.training_return)}   evaluation {_evaluation(record, config)}"),

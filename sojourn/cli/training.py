@@ -18,6 +18,8 @@ from sojourn.run_folder import create_run, driving, find_run, note_resume, read_
 Address = Annotated[str | None, typer.Option("--address", help="A Ray cluster: auto, or HOST:PORT. Default: a Ray of its own.")]
 Serial = Annotated[bool, typer.Option("--serial", help="The same parts on threads of this one process, without Ray.")]
 
+HINT = "Ctrl-C stops with a checkpoint, a second one at once"
+
 
 def train_run(
     target: Target, overrides: Overrides = None, address: Address = None, serial: Serial = False, profile: Profile = None
@@ -66,7 +68,7 @@ def _drive(path: Path, address: str | None, serial: bool) -> None:
 
     config, run_id = run_config(path), read_run(path).run_id
     heading = f"{path}  {config.environment.id}  {config.algorithm.name}"
-    with Display(config, heading) as display, told(display):
+    with Display(config, heading, HINT) as display, told(display):
         if serial:
             code = launcher.serial(config, path, run_id=run_id, on_progress=display.show)
         else:
@@ -85,6 +87,7 @@ def _conclude(path: Path, config: Config) -> None:
     best = last.evaluation.return_best if last and last.evaluation else None
     if best is not None or config.run.expected_return is not None:
         typer.echo(f"best evaluation {number(best)}, expected {number(config.run.expected_return)}")
+    typer.echo(f"run       {path}")
     typer.echo(f"report    {report}")
     typer.echo(f"plots     {path / 'plots'}/")
     if videos := sorted((path / "videos").glob("*.mp4")):

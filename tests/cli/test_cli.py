@@ -298,7 +298,7 @@ def test_a_line_says_what_is_reached_beside_what_is_expected():
 def shown(terminal, elapsed):
     """What a display writes for records that many seconds into a run."""
     console = Console(file=io.StringIO(), force_terminal=terminal, width=200)
-    with Display(load_config(None, []), "runs/x", console) as display:
+    with Display(load_config(None, []), "runs/x", "Ctrl-C", console) as display:
         for elapsed_s in elapsed:
             display.show(Progress(0.0, float(elapsed_s)))
     return console.file.getvalue()
@@ -306,8 +306,8 @@ def shown(terminal, elapsed):
 
 def test_outside_a_terminal_a_plain_line_appears_every_five_seconds():
     lines = shown(False, range(12)).splitlines()
-    assert lines[0] == "runs/x"
-    assert [text.split("  env")[0].strip() for text in lines[1:]] == ["0 us", "5 s", "10 s"]
+    assert lines[0] == "runs/x  Ctrl-C"
+    assert [text.split("  env")[0].strip() for text in lines[1:]] == ["0 s", "5 s", "10 s"]
 
 
 def test_in_a_terminal_a_panel_is_drawn_anew():
