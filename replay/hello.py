@@ -52,7 +52,7 @@ class Door:
         self._one_schema = asyncio.Lock()
 
     async def hello(self, hello: Hello) -> Welcome:
-        """Open or continue a life. Raises ContractError, ValidationError, or UnavailableError while the durable tier is down."""
+        """Open or continue a life. Waits while the durable tier is down. Raises ContractError, ValidationError, UnavailableError."""
         check_speaks(hello, self._shard.run_id)
         self._shard.require_recovered()
         if hello.identity.role == "actor":
@@ -101,7 +101,7 @@ class Door:
     async def _remember(self, stream: Stream, identity: Identity) -> None:
         """Keep an actor's life before it is granted: its rows will be fenced by it, also after a restart."""
         if self._shard.tier is not None and identity.role == "actor":
-            await self._shard.tier.store.set_client(field_of(stream), identity.to_json(), self._shard.fences[stream].to_text())
+            await self._shard.tier.learn_client(field_of(stream), identity.to_json(), self._shard.fences[stream].to_text())
 
 
 def check_speaks(hello: Hello, run_id: str) -> None:

@@ -121,8 +121,11 @@ class Ingest:
             call.fail(UnavailableError("the replay service is stopping"))
 
     async def drain(self) -> None:
-        """Return once everything that came is answered."""
-        await self._moved.until(lambda: not self._queue and not self._committing)
+        """Return once everything that came is answered, or waits for a limiter: that is sent again to the next life."""
+        await self._moved.until(lambda: not self._committing and (not self._queue or self._blocked()))
+
+    def _blocked(self) -> bool:
+        return bool(self._shard.store and self._shard.store.insert_blocked())
 
     def _admit(self, stream: Stream) -> None:
         try:

@@ -16,6 +16,7 @@ import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 import redis.asyncio
 from redis.asyncio.retry import Retry
@@ -66,7 +67,7 @@ class RedisStore:
     """
 
     def __init__(self, url: str, *, run_id: str, shard: int, owner: int) -> None:
-        self.url = url
+        self.url = without_password(url)
         self.tag = f"{{sojourn:{run_id}:{shard}}}"
         self.owner = owner
         self.confirm = Confirmation()
@@ -239,6 +240,12 @@ class RedisStore:
 
     async def close(self) -> None:
         await self._client.aclose()
+
+
+def without_password(url: str) -> str:
+    """As it may be shown."""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
 def row_of(entry_id: bytes) -> int:

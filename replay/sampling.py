@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 from replay.answers import Draw, Drawn, Facts, Stream
 from replay.arrow import encode_columns
 from replay.client_records import Identity
-from replay.shard import Shard
+from replay.shard import Shard, row_bytes
 from sojourn.errors import ContractError, SojournError, ValidationError
 
 MOST_BATCHES = 64  # in one message, whatever the client asks for
+MOST_BYTES = 32 << 20  # of one message, if its batches are smaller
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class SampleMessage:
 class SampleCall:
     """One open Sample call of a learner.
 
-    credits: batches that may still be sent.  most: in one message.  lent: leased draws sent on it and not consumed yet.
+    credits: batches that may still be sent.  most, most_by_bytes: in one message; the latter is guessed, then measured.  lent: leased draws sent on it and not consumed yet.
     shares: its parts of rounds that were drawn for all ranks of its group.
     """
 
@@ -54,6 +55,7 @@ class SampleCall:
     batch_size: int = 0
     credits: int = 0
     most: int = 1
+    most_by_bytes: int = 0
     lent: set[int] = field(default_factory=set)
     shares: deque[Drawn] = field(default_factory=deque)
     ended: bool = False
@@ -158,10 +160,15 @@ class Sampling:
             return None
         call.credits -= len(drawn.draws)
         self._shard.inserters.notify()
-        return self._message(call.table, drawn, began_s)
+        message = self._message(call.table, drawn, began_s)
+        call.most_by_bytes = max(1, MOST_BYTES * len(drawn.draws) // len(message.body))
+        return message
 
     def _draw_alone(self, call: SampleCall) -> Drawn | None:
-        batches = min(call.credits, call.most)
+        assert self._shard.schema is not None
+        if not call.most_by_bytes:
+            call.most_by_bytes = max(1, MOST_BYTES // (2 * row_bytes(self._shard.schema) * call.batch_size))
+        batches = min(call.credits, call.most, call.most_by_bytes)
         drawn = self._shard.serving_store().draw(call.table, call.batch_size, batches, self._shard.clock.now_s())
         if drawn is not None:
             call.lent.update(draw.draw_id for draw in drawn.draws if draw.draw_id)

@@ -6,7 +6,9 @@ Runs on one event loop. Health says NOT_SERVING until everything is read back an
 import asyncio
 import logging
 import time
+from collections.abc import Coroutine
 from pathlib import Path
+from typing import Any
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -97,7 +99,7 @@ class ReplayServer:
             await Rebuild(self.shard, self._tier).run()
         self.shard.recovering = ""
         await self._say(health_pb2.HealthCheckResponse.SERVING)
-        await asyncio.gather(
+        await all_or_first_failure(
             self._ingest.run(), self._snapshots.run(self._config.replay.snapshot_every_s), keep_observing(self.shard)
         )
 
@@ -129,3 +131,16 @@ class ReplayServer:
     async def _say(self, status: int) -> None:
         for name in ("", SERVICE_NAME):
             await self._health.set(name, status)
+
+
+async def all_or_first_failure(*loops: Coroutine[Any, Any, None]) -> None:
+    """Run them together; end all and raise the first failure. A task group would wrap it."""
+    tasks = [asyncio.create_task(loop) for loop in loops]
+    try:
+        ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+        for task in ended:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)

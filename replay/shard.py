@@ -83,6 +83,7 @@ class Shard:
         self.durable_bytes: dict[int, int] = {}
         self.freed: list[int] = []
         self.corrupted: list[str] = []
+        self._in_start_order = any(table.order == "start" for table in config.tables.values())
         self.recovering = "reading back what the durable tier holds"
 
     def serving_store(self) -> Store:
@@ -141,9 +142,10 @@ class Shard:
         """Take a client's report, and hold back what tables in start order must not hand out yet."""
         now_s = self.clock.now_s()
         self.clients.heartbeat(*stream, counts, running, now_s)
-        if self.store is not None:
+        if self.store is not None and self._in_start_order:
             oldest_s = self.clients.oldest_running_s(now_s)
             self.store.hold_starts_after(now_s - oldest_s if self.clients.running_actions() else math.inf)
+            self.samplers.notify()
 
     def insert_waited(self, table: str, waited_s: float) -> None:
         self.waits.insert_s[table] += waited_s

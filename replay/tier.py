@@ -8,7 +8,7 @@ import asyncio
 import logging
 import random
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 
 from replay.commit import Commit, StoredChunk
@@ -151,10 +151,22 @@ class DurableTier:
         self.status = status
 
     async def learn_schema(self, schema_json: bytes, table_bytes: int) -> None:
-        """Keep the schema, and size the append-only file's rewrites to the table. Raises UnavailableError."""
-        await self.store.set_schema(schema_json)
+        """Keep the schema, and size the append-only file's rewrites to the table; waits as long as that takes."""
+        await self._persistently(lambda: self.store.set_schema(schema_json))
         if self._server is not None:
-            await self.store.size_rewrites(table_bytes)
+            await self._persistently(lambda: self.store.size_rewrites(table_bytes))
+
+    async def learn_client(self, name: str, facts_json: str, fence: str) -> None:
+        """Keep who a new life is; waits as long as that takes."""
+        await self._persistently(lambda: self.store.set_client(name, facts_json, fence))
+
+    async def _persistently(self, write: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            try:
+                return await write()
+            except UnavailableError as error:
+                self._say(f"down: {error}")
+                await self.recover()
 
     async def close(self) -> None:
         """Leave the server as it is; a later life adopts it."""
