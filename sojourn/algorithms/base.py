@@ -1,0 +1,166 @@
+"""What an algorithm is: a policy that acts and is published, and updates that are learned from batches.
+
+    Policy      networks that choose actions; its state_dict is exactly what is published
+    Algorithm   policy, further networks, optimisers; one `update` per batch
+
+Pure torch and NumPy: no I/O, no clock. An algorithm draws from its own `generator`, a policy from the generator handed in.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from sojourn.algorithms.optimiser import Optimiser
+from sojourn.algorithms.tensors import differences, from_bytes, to_bytes
+from sojourn.columns import Schema
+from sojourn.config import Config
+from sojourn.errors import ConfigError, ContractError
+from sojourn.experience import Columns
+from sojourn.networks import ObservationEncoder
+from sojourn.networks.normaliser import RewardScale
+
+
+@dataclass(frozen=True)
+class Acted:
+    """Actions for B observations: action leaves [B, ...], log_prob float32[B] of the behaviour policy."""
+
+    action: Columns
+    log_prob: np.ndarray
+
+
+@dataclass(frozen=True)
+class TrainBatch:
+    """A batch as the loss sees it: the columns of `Batch` as tensors on the device, floats as float32.
+
+    columns: by the names of `sojourn.experience.Batch`.  loss_weight: float32[B], multiplies every sample's loss.
+    """
+
+    columns: Mapping[str, Tensor]
+    loss_weight: Tensor
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self.columns[name]
+
+    def __len__(self) -> int:
+        return len(self.loss_weight)
+
+
+@dataclass(frozen=True)
+class Update:
+    """What came of one update.
+
+    priority: absolute TD error float32[B], on the device; not finite where the update was not applied.
+    metrics: scalars by name, on the device: reading one would wait for it. `skipped` is 1 where gradients were not finite.
+    """
+
+    priority: Tensor
+    metrics: Mapping[str, Tensor | float]
+
+
+class Policy(nn.Module, ABC):
+    """Chooses actions. Whatever it needs to act is in its state_dict: parameters and normalisers."""
+
+    encoder: ObservationEncoder
+    reward_scale: RewardScale | None
+
+    def __init__(self, config: Config, schema: Schema) -> None:
+        super().__init__()
+        self.encoder = ObservationEncoder(schema, config.network, normalise=config.environment.normalise_observation)
+        self.reward_scale = RewardScale() if config.environment.normalise_reward else None
+
+    def act(
+        self, observation: Columns, *, deterministic: bool, learner_step: int, env_steps: int, rng: np.random.Generator
+    ) -> Acted:
+        """Choose actions for B observations.
+
+        observation: leaves [B, ...] of the policy's observation space (stacked frames: axis 1).
+        learner_step: of the parameters in use; at 0 nothing was learned and actions are uniform, unless deterministic.
+        env_steps: of the run, for exploration that fades.  rng: the caller's.
+        """
+        if learner_step == 0 and not deterministic:
+            size = len(next(iter(observation.values())))
+            return self.random(size, rng)
+        with torch.inference_mode():
+            features = self.encoder({name: torch.from_numpy(np.asarray(leaf)) for name, leaf in observation.items()})
+            return self.choose(features, deterministic=deterministic, env_steps=env_steps, rng=rng)
+
+    @abstractmethod
+    def random(self, size: int, rng: np.random.Generator) -> Acted:
+        """Uniform actions of the space, [size, ...]."""
+
+    @abstractmethod
+    def choose(self, features: Tensor, *, deterministic: bool, env_steps: int, rng: np.random.Generator) -> Acted:
+        """Actions for features float32[B, F]."""
+
+    def observe(self, batch: TrainBatch) -> Tensor:
+        """Take a batch into the normalisers. Returns its rewards as they are learned from, float32[B, n]."""
+        self.encoder.observe(batch.columns, batch.loss_weight)
+        if self.reward_scale is None:
+            return batch["reward"]
+        self.reward_scale.observe(batch["reward"][:, 0], batch.loss_weight)
+        scaled: Tensor = self.reward_scale(batch["reward"])
+        return scaled
+
+    def dump(self) -> bytes:
+        """The state_dict as safetensors bytes."""
+        return to_bytes(self.state_dict())
+
+    def load(self, tensors: bytes) -> None:
+        """Inverse of `dump`. Raises ContractError, naming the tensors, if they are of another policy; then nothing changed."""
+        loaded = from_bytes(tensors)
+        if different := differences(loaded, self.state_dict()):
+            raise ContractError(f"the tensors are of another policy: {'; '.join(different[:3])}")
+        self.load_state_dict(loaded)
+
+
+class Algorithm(ABC):
+    """Learns from batches. `sojourn/algorithms/sac.py` is one, whole.
+
+    learner_step: updates so far, skipped ones included.  generator: the source of all its random numbers.
+    parts: everything besides the policy and the generator that learning goes on from, by name; a checkpoint holds them.
+    """
+
+    def __init__(self, config: Config, schema: Schema, device: str, seed: int) -> None:
+        """At learner step 0. Raises ConfigError where the algorithm does not fit the spaces or the table."""
+        table = config.tables[config.learners.table]
+        if table.item != "transition":
+            raise ConfigError(
+                f"{config.algorithm.name} learns from transitions: write tables.{config.learners.table}.item: transition, "
+                f"not {table.item}"
+            )
+        self.policy = self.make_policy(config, schema).to(device)
+        self.learner_step = 0
+        self.generator = torch.Generator(device).manual_seed(seed)
+        self.parts: dict[str, nn.Module | Optimiser] = {}
+
+    @classmethod
+    @abstractmethod
+    def make_policy(cls, config: Config, schema: Schema) -> Policy:
+        """A policy for the schema's spaces. Raises ConfigError where the algorithm cannot act there."""
+
+    @abstractmethod
+    def update(self, batch: TrainBatch) -> Update:
+        """One gradient step on everything; `learner_step` rises by one. Never waits for the device."""
+
+    @abstractmethod
+    def adopt_policy(self) -> None:
+        """The policy's tensors were replaced by others: targets become copies of it."""
+
+    def state(self) -> dict[str, Tensor]:
+        """The tensors of all parts, by "part.name", and `learner_step`."""
+        found = {f"{part}.{name}": tensor for part, holder in self.parts.items() for name, tensor in holder.state_dict().items()}
+        return {"learner_step": torch.tensor(self.learner_step), **found}
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        """Inverse of `state`. Raises ContractError if tensors are missing, foreign or of another shape."""
+        for part, holder in self.parts.items():
+            prefix = f"{part}."
+            mine = {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
+            if isinstance(holder, nn.Module) and (different := differences(mine, holder.state_dict())):
+                raise ContractError(f"{part} does not fit: {'; '.join(different[:3])}")
+            holder.load_state_dict(mine)
+        self.learner_step = int(state["learner_step"])

@@ -1,0 +1,99 @@
+"""The hidden layers of a network, for one network or several of the same shape at once. Pure torch, no I/O.
+
+A body from outside the repository is a callable `(in_features, settings, copies) -> Body`.
+
+Axes: B items, C copies, I inputs, O outputs.
+"""
+
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from sojourn.config.algorithms import NetworkSettings
+from sojourn.errors import ConfigError
+from sojourn.plugins import resolve
+
+ACTIVATIONS: dict[str, Any] = {
+    "relu": torch.relu_,  # in place: nothing else reads what a layer gave
+    "tanh": torch.tanh,
+    "elu": functional.elu,
+    "silu": functional.silu,
+}
+
+
+class Body(nn.Module):
+    """Hidden layers: maps float32[B, in_features] to float32[C, B, out_features], C networks with parameters of their own."""
+
+    out_features: int
+
+
+class EnsembleLinear(nn.Module):
+    """C linear layers in one batched product, so that twin critics cost one call and not two.
+
+    weight: float32[C, I, O], bias: float32[C, 1, O], drawn like torch.nn.Linear's: uniform in +-1/sqrt(I).
+    """
+
+    def __init__(self, copies: int, in_features: int, out_features: int) -> None:
+        super().__init__()
+        bound = in_features**-0.5 if in_features else 0.0
+        self.weight = nn.Parameter(torch.empty(copies, in_features, out_features).uniform_(-bound, bound))
+        self.bias = nn.Parameter(torch.empty(copies, 1, out_features).uniform_(-bound, bound))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: float32[B, I] for all copies, or float32[C, B, I]. Returns float32[C, B, O]."""
+        if x.dim() == 2:
+            x = x.expand(len(self.weight), *x.shape)
+        if self.weight.shape[2] == 1:  # a matrix product with one column takes five times as long as a sum
+            summed: Tensor = torch.linalg.vecdot(x, self.weight.transpose(1, 2))
+            return summed.unsqueeze(2) + self.bias
+        return torch.baddbmm(self.bias, x, self.weight)
+
+
+class EnsembleLayerNorm(nn.Module):
+    """Layer normalisation (Ba et al. 2016) of C layers with gains and offsets of their own."""
+
+    def __init__(self, copies: int, features: int) -> None:
+        super().__init__()
+        self.gain = nn.Parameter(torch.ones(copies, 1, features))
+        self.offset = nn.Parameter(torch.zeros(copies, 1, features))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """float32[C, B, O] to the same shape."""
+        return torch.addcmul(self.offset, functional.layer_norm(x, x.shape[-1:]), self.gain)
+
+
+class Mlp(Body):
+    """Fully connected layers of `network.hidden` units, each with the activation behind it."""
+
+    def __init__(self, in_features: int, settings: NetworkSettings, copies: int) -> None:
+        super().__init__()
+        widths = (in_features, *settings.hidden)
+        self.layers = nn.ModuleList(EnsembleLinear(copies, i, o) for i, o in pairwise(widths))
+        self.norms = nn.ModuleList(EnsembleLayerNorm(copies, o) for o in settings.hidden if settings.layer_norm)
+        self.activation = ACTIVATIONS[settings.activation]
+        self.copies = copies
+        self.out_features = widths[-1]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """float32[B, I] to float32[C, B, out_features]."""
+        x = x.expand(self.copies, *x.shape)
+        for index, layer in enumerate(self.layers):
+            x = layer(x)
+            if self.norms:
+                x = self.norms[index](x)
+            x = self.activation(x)
+        return x
+
+
+BODIES: dict[str, Any] = {"mlp": Mlp}
+
+
+def build_body(in_features: int, settings: NetworkSettings, copies: int = 1) -> Body:
+    """The body that `network.name` means. Raises ConfigError if there is none."""
+    body = resolve(settings.name, BODIES, "network")(in_features, settings, copies)
+    if not isinstance(body, Body):
+        raise ConfigError(f"network {settings.name!r} must make a sojourn.networks.bodies.Body, got {type(body).__name__}")
+    return body
