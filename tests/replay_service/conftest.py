@@ -1,0 +1,218 @@
+"""A replay service on this test's event loop, and a raw client of its wire contract."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import grpc
+import gymnasium as gym
+import numpy as np
+import pytest
+
+from protos import replay_pb2 as pb
+from protos.replay_pb2_grpc import ReplayStub
+from replay.arrow import decode_columns, encode_chunk
+from replay.server import ReplayServer
+from sojourn.columns import Schema, space_to_json
+from sojourn.config import Config
+from sojourn.experience import Columns, Segment
+from sojourn.metrics import Metrics
+from sojourn.rpc import CONTRACT_VERSION
+
+SCHEMA = Schema(
+    observation=space_to_json(gym.spaces.Box(-np.inf, np.inf, (3,), np.float32)),
+    action=space_to_json(gym.spaces.Box(-1.0, 1.0, (1,), np.float32)),
+)
+DEADLINE_S = 20.0
+
+
+def make_segment(
+    lane: int = 0, first_sequence: int = 0, steps: int = 10, *, closed: bool = False, reward: float = 1.0
+) -> Segment:
+    """Steps of one lane; observations count up from the first sequence number."""
+    numbers = np.arange(first_sequence, first_sequence + steps + 1, dtype=np.float32)
+    return Segment(
+        lane=lane,
+        first_sequence=first_sequence,
+        episode=0,
+        observation={"observation": np.repeat(numbers[:, None], 3, axis=1)},
+        action={"action": np.zeros((steps, 1), np.float32)},
+        reward=np.full(steps, reward, np.float32),
+        terminated=np.zeros(steps, np.bool_),
+        truncated=np.zeros(steps, np.bool_),
+        duration_s=np.full(steps, 0.01),
+        started_at_s=np.zeros(steps),
+        end_kind=np.zeros(steps, np.uint8),
+        log_prob=np.zeros(steps, np.float32),
+        policy_version=np.ones(steps, np.int64),
+        closed=closed,
+    )
+
+
+def make_body(*segments: Segment) -> bytes:
+    return encode_chunk(SCHEMA, segments, now_s=0.0)
+
+
+@dataclass
+class RawInserts:
+    """One Insert stream, message by message."""
+
+    call: Any
+    client_id: str
+    incarnation: int
+
+    async def send(self, number: int, body: bytes, *, final: bool = False, held_s: float = 0.0) -> None:
+        await self.call.write(
+            pb.InsertRequest(
+                client_id=self.client_id,
+                incarnation=self.incarnation,
+                message_number=number,
+                held_s=held_s,
+                rows=body,
+                final=final,
+            )
+        )
+
+    async def reply(self) -> pb.InsertReply:
+        """The next acknowledgement; raises grpc.aio.AioRpcError when the stream was refused."""
+        answer = await asyncio.wait_for(self.call.read(), DEADLINE_S)
+        if answer is grpc.aio.EOF:
+            raise EOFError(f"the stream ended with {await self.call.code()}: {await self.call.details()}")
+        return answer
+
+    async def insert(self, number: int, body: bytes, **told: Any) -> pb.InsertReply:
+        await self.send(number, body, **told)
+        return await self.reply()
+
+
+@dataclass
+class RawSamples:
+    """One Sample stream."""
+
+    call: Any
+    client_id: str
+    incarnation: int
+
+    async def ask(self, credits: int = 1, *, batch_size: int = 4, table: str = "replay", most: int = 1, **told: Any) -> None:
+        await self.call.write(
+            pb.SampleRequest(
+                client_id=self.client_id,
+                incarnation=self.incarnation,
+                table=table,
+                batch_size=batch_size,
+                credits=credits,
+                max_batches_per_message=most,
+                **told,
+            )
+        )
+
+    async def reply(self, deadline_s: float = DEADLINE_S) -> tuple[pb.SampleReply, Columns]:
+        answer = await asyncio.wait_for(self.call.read(), deadline_s)
+        if answer is grpc.aio.EOF:
+            raise EOFError(f"the stream ended with {await self.call.code()}: {await self.call.details()}")
+        return answer, decode_columns(answer.rows)
+
+
+@dataclass
+class RawClient:
+    """Speaks the contract as any gRPC client could."""
+
+    target: str
+    channel: Any = None
+    lives: dict[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.channel = grpc.aio.insecure_channel(self.target)
+        self.stub: Any = ReplayStub(self.channel)
+
+    async def hello(self, client_id: str = "actor-0", role: int = pb.ROLE_ACTOR, **told: Any) -> pb.HelloReply:
+        request = {
+            "contract_version": CONTRACT_VERSION,
+            "role": role,
+            "client_id": client_id,
+            "schema_json": SCHEMA.to_json() if role == pb.ROLE_ACTOR else b"",
+            **told,
+        }
+        reply = await self.stub.Hello(pb.HelloRequest(**request), timeout=DEADLINE_S, wait_for_ready=True)
+        self.lives[client_id] = reply.incarnation
+        return reply
+
+    async def inserts(self, client_id: str = "actor-0", *, incarnation: int = 0) -> RawInserts:
+        """An Insert stream; says hello first unless an incarnation is given."""
+        life = incarnation or (await self.hello(client_id)).incarnation
+        return RawInserts(self.stub.Insert(), client_id, life)
+
+    async def samples(self, client_id: str = "learner-0", **told: Any) -> RawSamples:
+        life = (await self.hello(client_id, pb.ROLE_LEARNER, **told)).incarnation
+        return RawSamples(self.stub.Sample(), client_id, life)
+
+    async def info(self) -> pb.InfoReply:
+        return await self.stub.Info(pb.InfoRequest(), timeout=DEADLINE_S)
+
+    async def close(self) -> None:
+        await self.channel.close()
+
+
+@dataclass
+class Service:
+    """A listening service, its client, and what it takes to start it again."""
+
+    server: ReplayServer
+    client: RawClient
+    target: str
+    stop: asyncio.Event
+    serving: asyncio.Task[None]
+
+
+def make_config(**sections: Any) -> Config:
+    """One table `replay` without a limiter, at level `memory`, unless said otherwise."""
+    table = {"capacity_steps": 4096, "capacity_bytes": 100_000_000, "limiter": {"samples_per_insert": None, "min_size": 1}}
+    tables = {name: {**table, **changes} for name, changes in sections.pop("tables", {"replay": {}}).items()}
+    replay = {"durability": "memory", "snapshot_every_s": 0.1, **sections.pop("replay", {})}
+    return Config.model_validate({"tables": tables, "replay": replay, "learners": {"batch_size": 4}, **sections})
+
+
+Serve = Callable[..., Any]
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Serve:
+    """`async with serve(config) as service`: the shard of this test's run folder. Leaves an embedded server running only if `adopt`."""
+
+    @asynccontextmanager
+    async def serving(config: Config, *, adopt: bool = False, run_id: str = "run") -> AsyncIterator[Service]:
+        server = ReplayServer(config, tmp_path, run_id=run_id, index=0, metrics=Metrics("replay"))
+        stop = asyncio.Event()
+        try:
+            target = await server.open("127.0.0.1:0")
+            task = asyncio.create_task(server.serve(stop))
+            client = RawClient(target)
+            yield Service(server, client, target, stop, task)
+            await client.close()
+            stop.set()
+            await task
+        finally:
+            await server.close()
+            if not adopt:
+                await server.stop_embedded()
+
+    return serving
+
+
+async def eventually(holds: Callable[[], Awaitable[bool]], deadline_s: float = DEADLINE_S) -> None:
+    """Wait until the condition holds; fails after the deadline."""
+    async with asyncio.timeout(deadline_s):
+        while not await holds():
+            await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+def kit() -> SimpleNamespace:
+    """What tests make their world of."""
+    return SimpleNamespace(
+        schema=SCHEMA, segment=make_segment, body=make_body, config=make_config, client=RawClient, eventually=eventually
+    )

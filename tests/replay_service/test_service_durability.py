@@ -1,0 +1,370 @@
+"""What an acknowledgement survives: restarts and kill -9 of the service and of Redis, resends, damage, a full server."""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import grpc
+import numpy as np
+import psutil
+import pytest
+import redis.asyncio
+
+from protos import replay_pb2 as pb
+from replay.embedded import EmbeddedServer
+from sojourn.roles import announced
+
+PROCESS = {"durability": "process"}
+ACCEPTED, DUPLICATE = pb.InsertReply.ACCEPTED, pb.InsertReply.DUPLICATE
+
+
+def kill(pid: int) -> None:
+    process = psutil.Process(pid)
+    process.kill()
+    process.wait(10)
+
+
+def redis_of(server: EmbeddedServer) -> "redis.asyncio.Redis":
+    return redis.asyncio.Redis(unix_socket_path=str(server.socket))
+
+
+def embedded(tmp_path: Path) -> EmbeddedServer:
+    """A handle on the server that the service of this test started."""
+    return EmbeddedServer(tmp_path, 0, appendfsync="no", memory_bytes=1 << 30, rewrite_min_bytes=1 << 30)
+
+
+async def redis_pid(tmp_path: Path) -> int:
+    life = embedded(tmp_path).life()
+    assert life is not None
+    return life.pid
+
+
+async def insert_each(inserts: Any, kit: SimpleNamespace, numbers: range) -> list[int]:
+    """Ten steps a message, each following the one before; returns the outcomes."""
+    return [(await inserts.insert(number, kit.body(kit.segment(first_sequence=10 * number - 10)))).outcome for number in numbers]
+
+
+async def drawn_keys(service: Any, batches: int = 50) -> dict[int, float]:
+    """Items that many draws find, with their chance of being drawn."""
+    samples = await service.client.samples()
+    await samples.ask(credits=batches, batch_size=16, most=64)
+    found: dict[int, float] = {}
+    received = 0
+    while received < batches:
+        answer, columns = await samples.reply()
+        received += len(answer.draws)
+        found |= dict(zip(columns["info.key"].tolist(), columns["info.probability"].tolist(), strict=True))
+    return found
+
+
+async def test_a_restart_gives_back_the_same_items_keys_priorities_and_counts(serve: Any, kit: SimpleNamespace) -> None:
+    config = kit.config(replay=PROCESS, tables={"replay": {"priority_exponent": 1.0}})
+    async with serve(config, adopt=True) as service:
+        inserts = await service.client.inserts()
+        await insert_each(inserts, kit, range(1, 6))
+        learner = await service.client.hello("learner-0", pb.ROLE_LEARNER)
+        await service.client.stub.UpdatePriorities(
+            pb.UpdatePrioritiesRequest(
+                client_id="learner-0",
+                incarnation=learner.incarnation,
+                table="replay",
+                keys=np.arange(1, 50, dtype="<u8").tobytes(),
+                priorities=np.arange(1, 50, dtype="<f4").tobytes(),
+            )
+        )
+        before, keys_before = await service.client.info(), await drawn_keys(service)
+    async with serve(config) as service:
+        after, keys_after = await service.client.info(), await drawn_keys(service)
+        assert keys_after.keys() == keys_before.keys()
+        for key, probability in keys_after.items():
+            assert probability == pytest.approx(keys_before[key])
+        assert (after.env_steps, after.episodes, after.rows) == (before.env_steps, before.episodes, before.rows)
+        assert after.tables[0].facts.inserted_items == before.tables[0].facts.inserted_items
+        granted = await service.client.hello(last_incarnation=inserts.incarnation, inherit_incarnation=inserts.incarnation)
+        assert granted.last_message_number == 5
+        again = await service.client.inserts(incarnation=inserts.incarnation)
+        assert await insert_each(again, kit, range(5, 7)) == [DUPLICATE, ACCEPTED]
+        info = await service.client.info()
+        assert (info.env_steps, info.tables[0].facts.items) == (60, 59)
+
+
+async def test_chunks_of_which_nothing_is_held_leave_redis(serve: Any, kit: SimpleNamespace, tmp_path: Path) -> None:
+    config = kit.config(replay=PROCESS, tables={"replay": {"capacity_steps": 256}})
+    async with serve(config) as service:
+        inserts = await service.client.inserts()
+        for number in range(1, 21):
+            await inserts.insert(number, kit.body(kit.segment(first_sequence=64 * number - 64, steps=64)))
+        async with redis_of(embedded(tmp_path)) as stored:
+            assert await stored.xlen("{sojourn:run:0}:chunks") < 12
+        info = await service.client.info()
+        assert info.env_steps == 1280
+        assert 0 < info.durable_bytes < 12 * len(kit.body(kit.segment(steps=64))) + 1
+
+
+async def test_counts_survive_when_every_chunk_is_gone(serve: Any, kit: SimpleNamespace, tmp_path: Path) -> None:
+    config = kit.config(replay={**PROCESS, "snapshot_every_s": 60.0})
+    async with serve(config, adopt=True) as service:
+        inserts = await service.client.inserts()
+        await insert_each(inserts, kit, range(1, 4))
+    async with redis_of(embedded(tmp_path)) as stored:
+        await stored.xtrim("{sojourn:run:0}:chunks", maxlen=0, approximate=False)
+        await stored.delete("{sojourn:run:0}:pages")
+    async with serve(config) as service:
+        assert (await service.client.info()).env_steps == 30
+        new = await service.client.inserts()
+        await new.insert(1, kit.body(kit.segment(steps=5, closed=True)))
+        samples = await service.client.samples()
+        await samples.ask(batch_size=4)
+        _, columns = await samples.reply()
+        assert columns["info.key"].min() > 30  # numbers are never used twice
+
+
+class HeldReplies:
+    """A proxy on a Unix socket in front of Redis; once `hold` is set, answers are read and kept back."""
+
+    def __init__(self, listen: Path, server: Path) -> None:
+        self.listen = listen
+        self.hold = asyncio.Event()
+        self.kept = asyncio.Event()
+        self._server = server
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator["HeldReplies"]:
+        listening = await asyncio.start_unix_server(self._serve, str(self.listen))
+        async with listening:
+            yield self
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        to_read, to_write = await asyncio.open_unix_connection(str(self._server))
+        async with asyncio.TaskGroup() as both:
+            both.create_task(self._pass(reader, to_write, held=False))
+            both.create_task(self._pass(to_read, writer, held=True))
+
+    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, held: bool) -> None:
+        while part := await reader.read(1 << 16):
+            if held and self.hold.is_set():
+                self.kept.set()
+                continue
+            writer.write(part)
+            await writer.drain()
+        writer.close()
+
+
+@asynccontextmanager
+async def service_process(run_folder: Path, overrides: list[str], client_of: Any) -> AsyncIterator[tuple[Any, Any]]:
+    """`python -m replay` and a client of it; killed at the end if it still lives."""
+    arguments = ["-m", "replay", "--run-folder", str(run_folder), "--run-id", "run", *overrides]
+    process = await asyncio.create_subprocess_exec(sys.executable, *arguments, stderr=asyncio.subprocess.DEVNULL)
+
+    async def has_announced() -> bool:
+        found = (run_folder / "roles" / "replay-0.json").exists()
+        return found and announced(run_folder, "replay-0").pid == process.pid
+
+    client = None
+    try:
+        while not await has_announced():
+            assert process.returncode is None
+            await asyncio.sleep(0.02)
+        client = client_of(announced(run_folder, "replay-0").address)
+        yield process, client
+    finally:
+        if client is not None:
+            await client.close()
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+async def hello_again(client: Any, kit: SimpleNamespace, **told: Any) -> pb.HelloReply:
+    """As a client does: again while the service is away or recovering."""
+    replies: list[pb.HelloReply] = []
+
+    async def answered() -> bool:
+        try:
+            replies.append(await client.hello(**told))
+        except grpc.aio.AioRpcError as error:
+            if error.code() is not grpc.StatusCode.UNAVAILABLE:
+                raise
+        return bool(replies)
+
+    await kit.eventually(answered)
+    return replies[0]
+
+
+async def test_a_message_that_landed_before_the_service_was_killed_is_recognised_when_it_is_resent(
+    kit: SimpleNamespace, tmp_path: Path
+) -> None:
+    server = embedded(tmp_path)
+    server.ensure_running()
+    overrides = [
+        f"replay.redis_url=unix://{server.socket.parent}/proxy",
+        "tables.replay.limiter.min_size=1",
+        "replay.redis_memory_bytes=1000000000",
+        "replay.snapshot_every_s=60",
+    ]
+    body = kit.body(kit.segment(steps=10))
+    try:
+        async with HeldReplies(server.socket.parent / "proxy", server.socket).running() as proxy:
+            async with service_process(tmp_path, overrides, kit.client) as (process, client):
+                life = (await hello_again(client, kit)).incarnation
+                inserts = await client.inserts(incarnation=life)
+                await inserts.insert(1, body)
+                proxy.hold.set()
+                await inserts.send(2, kit.body(kit.segment(first_sequence=10)))
+                await asyncio.wait_for(proxy.kept.wait(), 10)  # Redis has it, the service does not know, nobody was told
+                process.kill()
+                await process.wait()
+                with pytest.raises((grpc.aio.AioRpcError, EOFError)):
+                    await inserts.reply()
+            proxy.hold.clear()
+            async with service_process(tmp_path, overrides, kit.client) as (process, client):
+                granted = await hello_again(client, kit, last_incarnation=life, inherit_incarnation=life)
+                assert granted.last_message_number == 2
+                again = await client.inserts(incarnation=life)
+                reply = await again.insert(2, kit.body(kit.segment(first_sequence=10)))
+                assert (reply.outcome, reply.env_steps) == (DUPLICATE, 20)
+                assert (await again.insert(3, kit.body(kit.segment(first_sequence=20)))).outcome == ACCEPTED
+                process.terminate()
+                assert await asyncio.wait_for(process.wait(), 10) == 0
+    finally:
+        (server.socket.parent / "proxy").unlink(missing_ok=True)
+        server.stop()
+
+
+async def test_kill_9_of_the_service_loses_nothing_acknowledged_and_it_adopts_its_redis(
+    kit: SimpleNamespace, tmp_path: Path
+) -> None:
+    overrides = ["tables.replay.limiter.min_size=1", "tables.replay.limiter.samples_per_insert=null"]
+    async with service_process(tmp_path, overrides, kit.client) as (process, client):
+        life = (await hello_again(client, kit)).incarnation
+        inserts = await client.inserts(incarnation=life)
+        assert await insert_each(inserts, kit, range(1, 21)) == [ACCEPTED] * 20
+        process.kill()
+        await process.wait()
+    pid = await redis_pid(tmp_path)
+    async with service_process(tmp_path, overrides, kit.client) as (process, client):
+        granted = await hello_again(client, kit, last_incarnation=life, inherit_incarnation=life)
+        assert granted.last_message_number == 20
+        assert (await client.info()).env_steps == 200
+        assert await redis_pid(tmp_path) == pid
+        process.terminate()
+        assert await asyncio.wait_for(process.wait(), 10) == 0
+    assert not psutil.pid_exists(pid)  # the run has ended, and its server with it
+
+
+async def test_kill_9_of_redis_under_inserts_loses_nothing_and_doubles_nothing(
+    serve: Any, kit: SimpleNamespace, tmp_path: Path
+) -> None:
+    config = kit.config(replay=PROCESS)
+    async with serve(config, adopt=True) as service:
+        inserts = await service.client.inserts()
+        for number in range(1, 61):
+            await inserts.send(number, kit.body(kit.segment(first_sequence=10 * number - 10)))
+            if number in (20, 40):
+                kill(await redis_pid(tmp_path))
+        assert [(await inserts.reply()).outcome for _ in range(60)] == [ACCEPTED] * 60
+        assert (await service.client.info()).durable_tier == "ok"
+    async with serve(config) as service:
+        info = await service.client.info()
+        assert (info.env_steps, info.rows, info.tables[0].facts.items) == (600, 600, 599)
+
+
+async def test_sampling_goes_on_and_info_says_so_while_redis_is_away(
+    serve: Any, kit: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = embedded(tmp_path / "elsewhere")
+    server.ensure_running()
+    async with serve(kit.config(replay={**PROCESS, "redis_url": server.url, "redis_memory_bytes": 1 << 30})) as service:
+        inserts = await service.client.inserts()
+        await inserts.insert(1, kit.body(kit.segment(steps=10, closed=True)))
+        kill(server.life().pid)  # type: ignore[union-attr]
+        await inserts.send(2, kit.body(kit.segment(first_sequence=11)))
+
+        async def is_down() -> bool:
+            return (await service.client.info()).durable_tier.startswith("down: ")
+
+        await kit.eventually(is_down)
+        samples = await service.client.samples()
+        await samples.ask(batch_size=4)
+        await samples.reply()
+        server.ensure_running()
+        assert (await inserts.reply()).outcome == ACCEPTED
+        assert (await service.client.info()).durable_tier == "ok"
+    server.stop()
+
+
+async def test_inserts_wait_while_redis_is_full_and_lose_nothing(serve: Any, kit: SimpleNamespace, tmp_path: Path) -> None:
+    async with serve(kit.config(replay=PROCESS)) as service, redis_of(embedded(tmp_path)) as stored:
+        inserts = await service.client.inserts()
+        await inserts.insert(1, kit.body(kit.segment()))
+        await stored.config_set("maxmemory", 1)
+        await inserts.send(2, kit.body(kit.segment(first_sequence=10)))
+
+        async def is_full() -> bool:
+            return (await service.client.info()).durable_tier.startswith("full: ")
+
+        await kit.eventually(is_full)
+        await stored.config_set("maxmemory", 0)
+        reply = await inserts.reply()
+        assert (reply.outcome, reply.env_steps) == (ACCEPTED, 20)
+
+
+async def test_a_damaged_chunk_is_named_and_left_out_and_the_rest_is_served(
+    serve: Any, kit: SimpleNamespace, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = kit.config(replay=PROCESS)
+    async with serve(config, adopt=True) as service:
+        inserts = await service.client.inserts()
+        await insert_each(inserts, kit, range(1, 4))
+    async with redis_of(embedded(tmp_path)) as stored:
+        key = "{sojourn:run:0}:chunks"
+        first, damaged, last = await stored.xrange(key)
+        await stored.delete(key)
+        damaged[1][b"b"] = damaged[1][b"b"][:-1] + b"?"
+        for entry_id, fields in (first, damaged, last):
+            await stored.xadd(key, fields, id=entry_id)
+    async with serve(config) as service:
+        info = await service.client.info()
+        assert info.rows == 20
+        assert info.env_steps == 30  # they were accepted, and counted
+        assert f"{key} 11-0" in caplog.text
+        keys = await drawn_keys(service)
+        assert not any(10 <= key <= 20 for key in keys)  # the tenth step's next observation is in the damaged chunk
+
+
+async def test_consumed_items_stay_consumed_and_leases_come_back_after_a_restart(serve: Any, kit: SimpleNamespace) -> None:
+    config = kit.config(replay={**PROCESS, "snapshot_every_s": 60.0}, tables={"replay": {"sampler": "fifo", "consume": True}})
+    async with serve(config, adopt=True) as service:
+        inserts = await service.client.inserts()
+        await inserts.insert(1, kit.body(kit.segment(steps=8, closed=True)), final=True)
+        samples = await service.client.samples()
+        await samples.ask(credits=2, batch_size=4, most=2)
+        answer, _ = await samples.reply()
+        reply = await service.client.stub.Consumed(
+            pb.ConsumedRequest(
+                client_id="learner-0", incarnation=samples.incarnation, table="replay", draw_ids=[answer.draws[0].draw_id]
+            )
+        )
+        assert reply.items_removed == 4
+    async with serve(config) as service:
+        samples = await service.client.samples()
+        await samples.ask(credits=2, batch_size=4)
+        answer, columns = await samples.reply()
+        assert columns["info.key"].tolist() == [5, 6, 7, 8]
+        assert (await service.client.info()).tables[0].facts.items == 4
+
+
+async def test_a_second_service_of_the_same_shard_ends_the_first(serve: Any, kit: SimpleNamespace) -> None:
+    config = kit.config(replay=PROCESS)
+    async with serve(config, adopt=True) as first:
+        inserts = await first.client.inserts()
+        await inserts.insert(1, kit.body(kit.segment()))
+        async with serve(config) as second:
+            await inserts.send(2, kit.body(kit.segment(first_sequence=10)))
+            await asyncio.wait({first.serving}, timeout=10)
+            assert "has taken over this shard" in str(first.serving.exception())
+            assert (await second.client.info()).env_steps == 10
