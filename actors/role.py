@@ -28,7 +28,7 @@ from sojourn.algorithms import build_policy
 from sojourn.columns import Schema
 from sojourn.config import Config
 from sojourn.config.schema import EnvironmentSettings, FleetSettings
-from sojourn.errors import ConfigError, EnvironmentFault, HungError, SojournError
+from sojourn.errors import ConfigError, EnvironmentFault, HungError, SojournError, UnavailableError
 from sojourn.experience import Segment
 from sojourn.metrics import Metrics
 from sojourn.parameters.client import Watcher
@@ -54,7 +54,12 @@ def run(context: RoleContext) -> None:
     schema = describe(settings, context.config)
     with ExitStack() as stack:
         leaving = threading.Event()
-        connection = _connect(context, fleet, settings, schema, metrics, leaving)
+        try:
+            connection = _connect(context, fleet, settings, schema, metrics, leaving)
+        except UnavailableError:
+            if context.stop.is_set():
+                return  # told to stop before there was a service: nothing was collected
+            raise
         stack.callback(connection.close)
         assert context.parameters is not None
         watcher = Watcher(context.parameters, run_id=context.run_id, client_id=context.name)
@@ -91,6 +96,7 @@ def _connect(
         seed=context.config.run.seed,
         metrics=metrics,
         stop=leaving,
+        give_up=context.stop,
     )
 
 

@@ -49,9 +49,10 @@ class ActorConnection:
         metrics: Metrics | None = None,
         token: str = "",
         stop: threading.Event | None = None,
+        give_up: threading.Event | None = None,
         timeout_s: float = 60.0,
     ) -> None:
-        """Say hello, waiting up to `timeout_s` for the service.
+        """Say hello, waiting up to `timeout_s` for the service, or until `give_up` is set.
 
         stop: once set, nothing blocks: this constructor gives up, and what `insert` is given is kept, beyond the buffer's bound
         if need be. Raises UnavailableError when there is no service in time, ContractError when it refuses this run, schema or token.
@@ -72,7 +73,7 @@ class ActorConnection:
             seed=seed,
         )
         self._link = Link(address, hello, token)
-        session = self._link.session(timeout_s=timeout_s, give_up=self._stop)
+        session = self._link.session(timeout_s=timeout_s, give_up=give_up or self._stop)
         self._metrics.gauge("sojourn_actor_replay_sessions").set_function(lambda: self._link.sessions)
         self.incarnation: int = session.incarnation
         self._heartbeats = Heartbeats(client_id)
