@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sojourn.config import Config
-from sojourn.errors import SojournError
+from sojourn.errors import DeadlineError, SojournError, UnavailableError
 from sojourn.launcher.host import Ended, Host
 from sojourn.launcher.restarts import Failure, GiveUp, decide
 from sojourn.launcher.wiring import Part, actors
@@ -128,7 +128,9 @@ class Supervisor:
                     self._host.ask_to_stop(name)
             for ended in self._host.ended(TURN_S):
                 self._forget(ended.name)
-                if isinstance(ended.error, SojournError):
+                if isinstance(ended.error, UnavailableError | DeadlineError):
+                    LOG.warning("%s ended without its service: %s", ended.name, ended.error)
+                elif isinstance(ended.error, SojournError):
                     raised.append(ended.error)
         for name in left:
             LOG.warning("%s did not stop within %g s", name, deadline_s)
