@@ -51,7 +51,7 @@ def evaluate_run(
 
 def policy_file(path: Path, checkpoint: str) -> Path:
     """The policy's tensors that `best`, `latest` or a path means. Raises CheckpointError if there are none."""
-    kept = sorted((path / "checkpoints").glob(f"*/{POLICY}"), key=lambda file: file.stat().st_mtime_ns)
+    kept = sorted((path / "checkpoints").glob(f"[!.]*/{POLICY}"), key=lambda file: file.stat().st_mtime_ns)
     if checkpoint == "latest":
         written = [file for file in kept if not file.parent.name.startswith("best")]
         if not written:

@@ -49,6 +49,7 @@ def sojourn(capsys, monkeypatch):
 
     def run(*arguments):
         monkeypatch.setattr(sys, "argv", ["sojourn", *arguments])
+        monkeypatch.setattr(sys, "path", list(sys.path))
         code = 0
         try:
             main()

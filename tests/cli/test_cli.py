@@ -104,6 +104,13 @@ def test_an_environment_id_alone_gets_an_algorithm_that_fits_its_actions(here, s
     assert (printed["environment"]["id"], printed["algorithm"]["name"]) == (target, algorithm)
 
 
+def test_a_factory_is_found_in_the_folder_where_the_command_is_given(here, sojourn):
+    (here / "beside_the_user.py").write_text("import gymnasium\ndef make():\n    return gymnasium.make('CartPole-v1')\n")
+    code, out, err = sojourn("config", "beside_the_user:make")
+    assert (code, err) == (0, "")
+    assert yaml.safe_load(out)["algorithm"]["name"] == "dqn"
+
+
 def test_list_prints_one_name_a_line(sojourn):
     code, out, _ = sojourn("list", "algorithms")
     assert code == 0
