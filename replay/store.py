@@ -10,9 +10,17 @@ from typing import Any
 import numpy as np
 
 from replay.answers import Appended, Draw, Drawn, Facts, Page, Stream
-from replay.rows import Rows
+from replay.layout import RowLayout
+from replay.limiter import Traffic
+from replay.rows import STEP, Rows
+from replay.sizing import slab_size
+from replay.slab import Slab
+from replay.snapshot import RestoredPages
+from replay.table import Table
+from replay.validation import check_lanes, check_rows
 from sojourn.columns import Schema
 from sojourn.config.schema import TableSettings
+from sojourn.errors import ValidationError
 
 __all__ = ["Appended", "Draw", "Drawn", "Facts", "Page", "Store", "Stream"]
 
@@ -21,14 +29,10 @@ class Store:
     """Rows of all lanes of a shard and the tables of items over them.
 
     next_row_number: number that the next row gets; the first row of a shard is 1.
-    env_steps, episodes: rows ever accepted, also of rows that are long trimmed.
+    env_steps, episodes: ever accepted, also of rows that are long trimmed; an episode counts when it is closed.
     gaps: times that a lane went on behind missing rows; its chain is cut there and no item spans it.
+    Invariant: a block of the slab is held exactly by the windows of all tables' items and by the lanes that may still need it.
     """
-
-    next_row_number: int
-    env_steps: int
-    episodes: int
-    gaps: int
 
     def __init__(
         self,
@@ -42,81 +46,249 @@ class Store:
     ) -> None:
         """batch_size, batches_per_message, message_rows: what the limiters' default tolerance is reckoned from.
 
-        Raises ConfigError when a table's capacity does not fit its bytes, or its limiter would deadlock.
+        Raises ConfigError when a table's capacity does not fit its bytes (see `slab_size`), or its limiter would deadlock.
         """
+        layout = RowLayout.of(schema)
+        traffic = Traffic(batch_size, batches_per_message, message_rows)
+        rng = np.random.default_rng(seed)
+        self._layout = layout
+        self._slab = Slab(layout, *slab_size(layout, tables))
+        self._tables = {name: Table(name, settings, schema, self._slab, rng, traffic) for name, settings in tables.items()}
+        self._reach = max(table.items.shape.reach for table in self._tables.values())
+        self._freed_chunks: list[int] = []
+        self._counted_from = 0  # rows of lower numbers were counted in an earlier life
+        self.next_row_number = 1
+        self.env_steps = self.episodes = self.gaps = 0
+
+    # Rows come in
 
     def validate(self, rows: Rows, stream: Stream) -> None:
         """Raise ValidationError, with the values, if the rows cannot be accepted. Changes nothing.
 
-        Lanes must be contiguous inside the message and go on behind what the slab holds (a gap forward is accepted and cut).
+        Lanes must be contiguous inside the message and go on behind what the slab holds (a gap forward is accepted, and cut).
         """
+        check_rows(rows, self._layout)
+        firsts = _run_starts(rows.lane)
+        slots = self._slab.lanes.find(stream, rows.lane[firsts].astype(np.int64))
+        check_lanes(rows, slots, firsts, self._slab.lanes.arrays)
 
     def append(self, rows: Rows, stream: Stream, now_s: float, *, held_s: float = 0.0, first_row: int | None = None) -> Appended:
         """Store validated rows; make the items that they complete; evict what is over capacity.
 
         held_s: time that the body was on its way; added to the rows' ages.
-        first_row: number of the first row when a stored chunk is read back (numbers already passed are not counted again);
+        first_row: number of the first row when a stored chunk is read back (rows counted in an earlier life are not counted again);
         `now_s` is then the time of its first arrival on this clock.
         """
+        first = self.next_row_number if first_row is None else first_row
+        new_items = self._cut_at_gaps(rows, stream, now_s)
+        incoming = self._slab.receive(rows, stream, first, now_s - held_s)
+        at = 0
+        while at < len(rows):
+            stop = self._slab.place(incoming, at)
+            if stop > at:
+                _add(new_items, self._complete(incoming.positions[at:stop], incoming.slots[at:stop], now_s))
+            if stop < len(rows):
+                self._make_room()
+            at = stop
+        self.next_row_number = max(self.next_row_number, first + len(rows))
+        return self._answer(first, rows, new_items)
+
+    def _answer(self, first: int, rows: Rows, new_items: dict[str, int]) -> Appended:
+        uncounted = min(max(0, self._counted_from - first), len(rows))
+        steps = int(np.count_nonzero(rows.kind[uncounted:] & STEP))
+        episodes = len(rows) - uncounted - steps
+        self.env_steps += steps
+        self.episodes += episodes
+        return Appended(first, len(rows), steps, episodes, new_items, self.take_freed_chunks())
+
+    def _complete(self, positions: np.ndarray, slots: np.ndarray, now_s: float) -> dict[str, int]:
+        """Make the items that rows just placed complete, and let go of what is no longer needed. Returns their counts by table."""
+        made = {name: table.complete(positions, now_s, self._counted_from) for name, table in self._tables.items()}
+        self._slab.unpin(np.unique(slots), self._reach)
+        for table in self._tables.values():
+            table.make_way()
+        self._collect()
+        return made
+
+    def _cut_at_gaps(self, rows: Rows, stream: Stream, now_s: float) -> dict[str, int]:
+        """End the chains of lanes whose next row is not the one that was due."""
+        firsts = _run_starts(rows.lane)
+        slots = self._slab.lanes.find(stream, rows.lane[firsts].astype(np.int64))
+        lanes = self._slab.lanes.arrays
+        gap = (slots >= 0) & (rows.sequence[firsts] != lanes.sequence[slots] + 1)
+        if not gap.any():
+            return dict.fromkeys(self._tables, 0)
+        self.gaps += int(np.count_nonzero(gap))
+        made = self._cut(slots[gap], now_s)
+        lanes.broken[slots[gap]] = rows.episode[firsts[gap]] == lanes.episode[slots[gap]]
+        return made
+
+    def _cut(self, slots: np.ndarray, now_s: float) -> dict[str, int]:
+        return self._complete(self._slab.cut(slots), slots, now_s)
 
     def close_stream(self, stream: Stream, now_s: float) -> Appended:
         """A life ended, with or without `final`: its open lanes are cut as truncated at their last observation and forgotten."""
+        made = self._cut(self._slab.lanes.of_stream(stream), now_s)
+        self._slab.lanes.forget(stream, self._slab.blocks)
+        self._collect()
+        return Appended(self.next_row_number, 0, 0, 0, made, self.take_freed_chunks())
+
+    # Rows go out
+
+    def _make_room(self) -> None:
+        """Evict until the slab has room: from the table that holds most blocks for its capacity, or break the chain of a silent lane
+        where lanes hold more than half of all blocks."""
+        while not self._slab.has_room:
+            greediest = max(self._tables.values(), key=lambda table: table.items.blocks_in_use / table.settings.capacity_steps)
+            lanes_hold_most = 2 * self._slab.lanes.pinned_blocks > len(self._slab.blocks.fill)
+            if lanes_hold_most or greediest.make_room() == 0:
+                self._slab.drop_oldest_lane()
+            self._collect()
+
+    def _collect(self) -> None:
+        """Recycle what nothing holds any more, and tell the tables."""
+        freed = self._slab.collect()
+        if freed is not None:
+            self._freed_chunks += freed.chunks
+            for table in self._tables.values():
+                table.items.forget(freed)
 
     def take_freed_chunks(self) -> list[int]:
         """First rows of chunks that were let go since the last answer (draws and `consume` let go too)."""
+        freed, self._freed_chunks = self._freed_chunks, []
+        return freed
+
+    # Items
 
     def insert_blocked(self) -> list[str]:
         """Tables whose limiter admits no insert now, or that consume and are full."""
+        return [name for name, table in self._tables.items() if table.insert_blocked()]
 
     def sample_blocked(self, table: str, size: int) -> bool:
         """Whether not even one batch of `size` could be drawn now."""
+        return self._table(table).sample_blocked(size)
 
     def draw(self, table: str, batch_size: int, batches: int, now_s: float, *, all_or_none: bool = False) -> Drawn | None:
         """Draw up to `batches` batches, as many as the limiter and the items allow; None if not one.
 
         all_or_none: exactly `batches` or None (a round for several ranks).
         """
+        if batch_size < 1 or batches < 1:
+            raise ValidationError(f"a draw takes at least one batch of one item, got {batches} of {batch_size}")
+        drawn = self._table(table).draw(batch_size, batches, now_s, all_or_none)
+        self._collect()
+        return drawn
 
     def update_priorities(self, table: str, keys: np.ndarray, priorities: np.ndarray) -> tuple[int, int]:
         """Set priorities float32[N] >= 0 by key uint64[N]; returns (applied, late). Raises ValidationError for other values."""
+        if keys.shape != priorities.shape or keys.ndim != 1:
+            raise ValidationError(f"{keys.shape} keys do not go with {priorities.shape} priorities")
+        bad = ~(np.isfinite(priorities) & (priorities >= 0.0))
+        for at in np.flatnonzero(bad)[:1]:
+            raise ValidationError(f"priority {priorities[at]} of item {keys[at]} is not a finite number >= 0")
+        return self._table(table).update_priorities(keys, priorities)
 
     def consume(self, table: str, draw_ids: Sequence[int]) -> tuple[int, int]:
         """End leases: their items leave the table. Returns (items removed, draw ids unknown)."""
+        answer = self._table(table).consume(draw_ids)
+        self._collect()
+        return answer
 
     def release(self, table: str, draw_ids: Sequence[int]) -> None:
         """Hand leases back: their items are drawn next, flagged as redelivered. Unknown ids are ignored."""
+        self._table(table).release(draw_ids)
 
     def leases(self, table: str) -> dict[int, np.ndarray]:
         """Keys uint64 of every leased draw, by draw id."""
+        return self._table(table).leases.all()
 
     def hold_starts_after(self, started_s: float) -> None:
         """Tables with `order: start` hand out no item that started after this (the oldest running action's start; inf: none runs)."""
+        for table in self._tables.values():
+            table.chooser.hold_starts_after_s = started_s
 
     def facts(self, table: str, now_s: float) -> Facts:
         """What `TableFacts` and `TableInfo` report. Cheap enough for every reply."""
+        return self._table(table).facts(now_s)
+
+    def _table(self, name: str) -> Table:
+        table = self._tables.get(name)
+        if table is None:
+            raise ValidationError(f"there is no table {name!r}; there are: {', '.join(self._tables)}")
+        return table
+
+    # Snapshots
 
     def counters(self) -> dict[str, Any]:
         """Everything of a snapshot but the pages, ready for JSON: counters, limiters, leases."""
+        return {
+            "next_row_number": self.next_row_number,
+            "env_steps": self.env_steps,
+            "episodes": self.episodes,
+            "gaps": self.gaps,
+            "tables": {name: table.state() for name, table in self._tables.items()},
+        }
 
     def take_dirty_pages(self, most: int | None = None) -> list[Page]:
-        """Pages that changed since they were last taken, at most `most` (about 0.1 ms each); what is left comes next time."""
+        """Pages that changed since they were last taken, at most `most` a table; what is left comes next time."""
+        return [
+            Page(name, number, body)
+            for name, table in self._tables.items()
+            for number, body in table.items.take_pages(most, self.next_row_number)
+        ]
 
     def mark_all_dirty(self) -> None:
         """The next pages taken are a whole snapshot."""
+        for table in self._tables.values():
+            table.items.mark_all_dirty()
 
     def restore(self, counters: Mapping[str, Any], pages: Iterable[Page]) -> None:
-        """Before stored chunks are appended again: items get the priorities and times of the pages as they reappear."""
+        """Before stored chunks are appended again: items get the priorities and times of the pages as they reappear.
+
+        counters: what `counters` gave, or empty when there is no snapshot. Pages of tables that are gone are ignored.
+        """
+        restored = {name: RestoredPages() for name in self._tables}
+        for page in pages:
+            if page.table in restored and page.body:
+                restored[page.table].add(page)
+        for name, table in self._tables.items():
+            table.restore(counters.get("tables", {}).get(name), restored[name])
+        self.next_row_number = self._counted_from = int(counters.get("next_row_number", 1))
+        self.env_steps, self.episodes, self.gaps = (int(counters.get(name, 0)) for name in ("env_steps", "episodes", "gaps"))
 
     def finish_restore(self) -> None:
         """After the last stored chunk and the last `close_stream` of a dead life: forget what the pages said."""
+        for table in self._tables.values():
+            table.finish_restore()
+
+    # What it holds
 
     @property
     def slab_rows(self) -> int:
         """Rows held now."""
+        return self._slab.rows
 
     @property
     def slab_bytes(self) -> int:
-        """Memory of the slab."""
+        """Memory set aside for rows and lists; what was never written takes none."""
+        return self._slab.bytes
 
     def check(self) -> None:
         """Prove the invariants of slab and tables, or raise AssertionError. Slow: for tests."""
+        self._slab.check()
+        holds = np.zeros(len(self._slab.blocks.holds), np.int64)
+        np.add.at(holds, self._slab.lanes.pinned(self._slab.blocks), 1)
+        for table in self._tables.values():
+            table.check()
+            holds += table.items.holds()
+        assert (holds == self._slab.blocks.holds).all(), "a block is held by nobody, or not by all who need it"
+
+
+def _run_starts(lanes: np.ndarray) -> np.ndarray:
+    """Indices int64 of the first row of each run of one lane."""
+    return np.flatnonzero(np.append(True, lanes[1:] != lanes[:-1]))
+
+
+def _add(totals: dict[str, int], more: Mapping[str, int]) -> None:
+    for name, count in more.items():
+        totals[name] += count

@@ -1,0 +1,136 @@
+"""Which columns does a batch of a table have, and from which bytes of which rows does each come? Pure; decided once per table."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from replay.layout import DURATION_WORD, LOG_PROB_FLOAT, NUMBER_WORD, REWARD_FLOAT, VERSION_WORD, Place, RowLayout
+from replay.rows import TERMINATED, TRUNCATED
+from sojourn.columns import Column, Schema
+
+# What an output column holds of an item of m steps, padded to L.
+FIRST, STEPS = 0, 1  # bytes of row 0; of rows 0 .. m - 1
+FRAMES_FIRST, FRAMES_LAST, FRAMES_ALL = 2, 3, 4  # stacked observation of row 0; of row m; of rows 0 .. m
+LISTS_FIRST, LISTS_STEPS, LENGTHS_FIRST, LENGTHS_STEPS = 5, 6, 7, 8  # ragged values, zero behind the list, and their lengths
+MASK, LENGTH = 9, 10
+ENDED_LAST, ENDED_STEPS, END_KIND = 11, 12, 13  # a flag of step m - 1; of every step; the end kind of every step
+DURATION_SUM, DELAY, AGE = 14, 15, 16
+
+
+@dataclass(frozen=True)
+class Output:
+    """One column of a batch: `what` of the row's bytes [offset, offset + width), as dtype and shape per item.
+
+    width: bytes of one row's value (of one frame, of a whole padded list).  detail: the flag of ENDED_*, the element bytes of LISTS_*.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    what: int
+    offset: int = 0
+    width: int = 0
+    detail: int = 0
+
+    @property
+    def item_bytes(self) -> int:
+        return int(np.prod(self.shape, dtype=np.int64)) * np.dtype(self.dtype).itemsize
+
+
+def batch_columns(schema: Schema, layout: RowLayout, length: int, sequences: bool) -> list[Output]:
+    """Columns of a table whose items have `length` steps: facts of a draw, then those of `sojourn.experience.Batch`."""
+    columns = _sequence_columns if sequences else _transition_columns
+    return [*_fact_columns(), *columns(schema, layout, length)]
+
+
+def _fact_columns() -> list[Output]:
+    return [
+        Output("info.key", "uint64", (), FIRST, 8 * NUMBER_WORD, 8),
+        Output("info.policy_version", "int64", (), FIRST, 8 * VERSION_WORD, 8),
+        Output("info.delay_s", "float64", (), DELAY),
+        Output("info.age_s", "float64", (), AGE),
+        Output("info.duration_s", "float64", (), DURATION_SUM),
+    ]
+
+
+def _transition_columns(schema: Schema, layout: RowLayout, length: int) -> list[Output]:
+    """Columns of `Batch` for n-step items, n = length."""
+    observation, action, extras, _ = _by_kind(schema, layout)
+    k = layout.frame_stack
+    outputs = [_frames(place, FRAMES_FIRST, k, ()) for place in observation]
+    outputs += [_frames(place, FRAMES_LAST, k, (), "next_") for place in observation]
+    outputs += [_fixed(place, FIRST, ()) for place in action]
+    outputs += _per_step(length)
+    outputs += [
+        Output("length", "int32", (), LENGTH),
+        Output("terminated", "bool", (), ENDED_LAST, detail=TERMINATED),
+        Output("truncated", "bool", (), ENDED_LAST, detail=TRUNCATED),
+        Output("log_prob", "float32", (), FIRST, 4 * LOG_PROB_FLOAT, 4),
+        Output("policy_version", "int64", (), FIRST, 8 * VERSION_WORD, 8),
+    ]
+    return outputs + [output for place in extras for output in _extra(place, length)]
+
+
+def _sequence_columns(schema: Schema, layout: RowLayout, length: int) -> list[Output]:
+    """Columns of `Batch` for sequences and segments, L = length."""
+    observation, action, extras, core_state = _by_kind(schema, layout)
+    outputs = [_frames(place, FRAMES_ALL, layout.frame_stack, (length + 1,)) for place in observation]
+    outputs += [_fixed(place, STEPS, (length,)) for place in action]
+    outputs += _per_step(length)
+    outputs += [
+        Output("length", "int32", (), LENGTH),
+        Output("terminated", "bool", (length,), ENDED_STEPS, detail=TERMINATED),
+        Output("truncated", "bool", (length,), ENDED_STEPS, detail=TRUNCATED),
+        Output("end_kind", "uint8", (length,), END_KIND),
+        Output("log_prob", "float32", (length,), STEPS, 4 * LOG_PROB_FLOAT, 4),
+        Output("policy_version", "int64", (length,), STEPS, 8 * VERSION_WORD, 8),
+    ]
+    outputs += [_fixed(place, FIRST, ()) for place in core_state]
+    return outputs + [output for place in extras for output in _extra(place, length)]
+
+
+def _per_step(length: int) -> list[Output]:
+    return [
+        Output("reward", "float32", (length,), STEPS, 4 * REWARD_FLOAT, 4),
+        Output("duration_s", "float64", (length,), STEPS, 8 * DURATION_WORD, 8),
+        Output("mask", "bool", (length,), MASK),
+    ]
+
+
+def _by_kind(schema: Schema, layout: RowLayout) -> tuple[list[Place], list[Place], list[Place], list[Place]]:
+    """Places of observation, action, extras and core state columns, in the schema's order."""
+    places = {place.column.name: place for place in layout.places}
+    groups: tuple[Sequence[Column], ...] = (
+        schema.observation_columns(),
+        schema.action_columns(),
+        schema.extras,
+        schema.core_state,
+    )
+    observation, action, extras, core_state = ([places[column.name] for column in group] for group in groups)
+    return observation, action, extras, core_state
+
+
+def _frames(place: Place, what: int, k: int, lead: tuple[int, ...], prefix: str = "") -> Output:
+    column = place.column
+    stacked = (*lead, k, *column.shape) if k > 1 else (*lead, *column.shape)
+    return Output(prefix + column.name, column.dtype, stacked, what, place.offset, column.row_bytes)
+
+
+def _fixed(place: Place, what: int, lead: tuple[int, ...]) -> Output:
+    column = place.column
+    return Output(column.name, column.dtype, (*lead, *column.shape), what, place.offset, column.row_bytes)
+
+
+def _extra(place: Place, length: int) -> list[Output]:
+    """An extra's output: one value an item if it is per episode, one a step otherwise; ragged ones bring their lengths."""
+    column = place.column
+    lead = () if column.scope == "episode" else (length,)
+    if not column.ragged_max:
+        return [_fixed(place, STEPS if lead else FIRST, lead)]
+    values, lengths = (LISTS_STEPS, LENGTHS_STEPS) if lead else (LISTS_FIRST, LENGTHS_FIRST)
+    width = column.row_bytes
+    return [
+        Output(column.name, column.dtype, (*lead, column.ragged_max), values, place.offset, width, place.element_bytes),
+        Output(f"{column.name}.length", "int32", lead, lengths, place.offset),
+    ]

@@ -1,0 +1,194 @@
+"""The items of one table as a set that keeps its books: begin, end, look up by key, count, page out. No policy, no I/O, no clock."""
+
+import numpy as np
+
+from replay.blocks import hold_windows
+from replay.items import (
+    GONE,
+    LEASED,
+    LIVE,
+    begin_items,
+    count_draws,
+    end_items,
+    make_items,
+    set_priorities,
+    window_seconds,
+)
+from replay.layout import START_WORD
+from replay.rows import PAGE_ROWS
+from replay.slab import Freed, Slab
+from replay.snapshot import DirtyPages, page_body, pages_of_blocks
+from replay.windows import ItemShape, largest_estimates
+
+OLDEST_FOR_S = 1.0  # how long the oldest item's time is remembered; finding it reads the whole table
+
+
+class ItemSet:
+    """Items over a slab, each known by the position of its first row; its key is that row's number.
+
+    Invariant: an item that is live or leased holds every block that its window touches.
+    """
+
+    def __init__(self, slab: Slab, shape: ItemShape) -> None:
+        self.slab, self.shape = slab, shape
+        self._shift = slab.blocks.shift
+        self.arrays = make_items(slab.capacity_rows, len(slab.blocks.fill))
+        self._count = 0
+        self.leased_count = 0
+        self._dirty = DirtyPages()
+        self._oldest = (-np.inf, 0.0)  # when it was looked up, and what was found
+
+    def __len__(self) -> int:
+        """Items, live or leased."""
+        return self._count
+
+    @property
+    def blocks_in_use(self) -> int:
+        """Blocks in which items start."""
+        return int(np.count_nonzero(self.arrays.in_block))
+
+    def find(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Items that new rows at positions int64[N] complete: see `ItemShape.find`."""
+        return self.shape.find(self.slab.blocks, self.arrays.state, positions)
+
+    def estimates(self, starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+        """The largest finite priority that the actor gave in each window, NaN where it gave none. float32[N]."""
+        found = np.empty(len(starts), np.float32)
+        largest_estimates(self.slab.blocks, starts, lengths, found)
+        return found
+
+    def begin(self, starts: np.ndarray, lengths: np.ndarray, priorities: np.ndarray, now_s: float) -> None:
+        """Make live items: starts, lengths int64[N], priorities float32[N]."""
+        begin_items(self._shift, self.arrays, starts, lengths, priorities, self.seconds(starts, lengths), now_s)
+        hold_windows(self.slab.blocks, starts, lengths, self.shape.back, 1)
+        self._count += len(starts)
+
+    def end(self, positions: np.ndarray) -> int:
+        """Remove the items at positions int64[N] for good, where there are any; returns how many."""
+        state = self.arrays.state[positions]
+        starts = positions[(state == LIVE) | (state == LEASED)]
+        lengths = self.lengths(starts)
+        end_items(self._shift, self.arrays, starts, self.seconds(starts, lengths))
+        hold_windows(self.slab.blocks, starts, lengths, self.shape.back, -1)
+        self._count -= len(starts)
+        self.leased_count -= int(np.count_nonzero(state == LEASED))
+        if self._count == 0:
+            self.arrays.sums[:] = 0.0  # whatever rounding had left
+        return len(starts)
+
+    def never(self, positions: np.ndarray) -> None:
+        """No item is to be made at positions int64[N]: it was removed in an earlier life."""
+        self.arrays.state[positions] = GONE
+        self.arrays.dirty[positions >> self._shift] = True
+
+    def lease(self, positions: np.ndarray) -> None:
+        """Distinct live items go on lease."""
+        self.arrays.state[positions] = LEASED
+        self.leased_count += len(positions)
+
+    def unlease(self, positions: np.ndarray) -> None:
+        """Distinct leased items come back."""
+        self.arrays.state[positions] = LIVE
+        self.leased_count -= len(positions)
+
+    def is_live(self, positions: np.ndarray) -> np.ndarray:
+        """bool[N]."""
+        live: np.ndarray = self.arrays.state[positions] == LIVE
+        return live
+
+    def leased(self, keys: np.ndarray) -> np.ndarray:
+        """Positions int64 of those keys uint64[N] whose items are on lease."""
+        return self._in_state(keys, LEASED)
+
+    def live(self, keys: np.ndarray) -> np.ndarray:
+        """Positions int64 of those keys uint64[N] whose items are live."""
+        return self._in_state(keys, LIVE)
+
+    def _in_state(self, keys: np.ndarray, state: int) -> np.ndarray:
+        positions = self.slab.index.find(keys.astype(np.int64))
+        positions = positions[positions >= 0]
+        found: np.ndarray = positions[self.arrays.state[positions] == state]
+        return found
+
+    def keys(self, positions: np.ndarray) -> np.ndarray:
+        """Keys uint64[N]."""
+        return self.slab.numbers(positions).astype(np.uint64)
+
+    def started_s(self, positions: np.ndarray) -> np.ndarray:
+        """When items' first actions began, on the service's clock. float64[N]."""
+        started: np.ndarray = self.slab.blocks.reals[positions, START_WORD]
+        return started
+
+    def set_priorities(self, keys: np.ndarray, priorities: np.ndarray) -> np.ndarray:
+        """Set float32[N] by key uint64[N]; returns the positions int64 of the items that there were."""
+        positions = self.slab.index.find(keys.astype(np.int64))
+        applied = np.empty(len(keys), np.int64)
+        count = set_priorities(self._shift, self.arrays, positions, priorities, applied)
+        return applied[:count]
+
+    def count_draws(self, positions: np.ndarray, most: int = 0) -> np.ndarray:
+        """Count a draw of each position int64[N]; times sampled uint32[N], 0 where it had been drawn `most` times before."""
+        times = np.empty(len(positions), np.uint32)
+        count_draws(self._shift, self.arrays, positions, most, times)
+        return times
+
+    def lengths(self, positions: np.ndarray) -> np.ndarray:
+        """Steps int64[N] of items."""
+        steps: np.ndarray = self.arrays.length[positions].astype(np.int64)
+        return steps
+
+    def seconds(self, starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+        """Summed durations of windows, float64[N]."""
+        duration_s = np.empty(len(starts))
+        window_seconds(self.slab.blocks, starts, lengths, duration_s)
+        return duration_s
+
+    def mean_age_s(self, now_s: float) -> float:
+        return now_s - self.arrays.sums[0] / self._count if self._count else 0.0
+
+    def mean_duration_s(self) -> float:
+        return float(self.arrays.sums[1] / self._count) if self._count else 0.0
+
+    def oldest_s(self, now_s: float) -> float:
+        """Age of the oldest item, looked up at most once a second."""
+        if abs(now_s - self._oldest[0]) >= OLDEST_FOR_S:
+            held = (self.arrays.state == LIVE) | (self.arrays.state == LEASED)
+            self._oldest = now_s, float(self.arrays.drawable_s[held].min()) if self._count else now_s
+        return now_s - self._oldest[1] if self._count else 0.0
+
+    def forget(self, freed: Freed) -> None:
+        """Rows left the slab: their positions can hold other rows' items from now on."""
+        by_block = (len(self.arrays.in_block), -1)
+        self.arrays.state.reshape(by_block)[freed.blocks] = 0
+        self.arrays.dirty[freed.blocks] = False
+        self._dirty.add(freed.pages)
+
+    def mark_all_dirty(self) -> None:
+        self.arrays.dirty[:] = True
+
+    def take_pages(self, most: int | None, next_row_number: int) -> list[tuple[int, bytes]]:
+        """Numbers and bodies of pages that changed since they were taken; an empty body where no row of the page is needed."""
+        self._dirty.add(pages_of_blocks(self.slab.blocks, self.arrays.dirty))
+        self.arrays.dirty[:] = False
+        return [(number, self._page(number, next_row_number)) for number in self._dirty.take(most)]
+
+    def _page(self, number: int, next_row_number: int) -> bytes:
+        if not self.slab.chunks.cover(number):
+            return b""
+        numbers = np.arange(number * PAGE_ROWS, (number + 1) * PAGE_ROWS)
+        return page_body(self.arrays, self.slab.index.find(numbers), numbers < next_row_number)
+
+    def check(self) -> None:
+        """Counts agree with states, and holds of the slab are at least those of this table's items."""
+        held = (self.arrays.state == LIVE) | (self.arrays.state == LEASED)
+        assert np.count_nonzero(held) == self._count, "count of items"
+        assert np.count_nonzero(self.arrays.state == LEASED) == self.leased_count, "count of leased items"
+        by_block = held.reshape(len(self.arrays.in_block), -1).sum(1)
+        assert (by_block == self.arrays.in_block).all(), "count of items by block"
+
+    def holds(self) -> np.ndarray:
+        """How often this table's items hold each block, reckoned anew. int64[blocks]."""
+        anew = self.slab.blocks._replace(holds=np.zeros_like(self.slab.blocks.holds))
+        held = np.flatnonzero((self.arrays.state == LIVE) | (self.arrays.state == LEASED))
+        hold_windows(anew, held, self.lengths(held), self.shape.back, 1)
+        return anew.holds.astype(np.int64)

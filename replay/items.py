@@ -1,0 +1,121 @@
+"""What does a table keep of an item, and how does an item begin and end? Arrays by row position, and the kernels that change them."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from replay.blocks import Blocks, next_row
+from replay.kernels import kernel
+from replay.layout import DURATION_WORD
+
+NONE, LIVE, LEASED, GONE = 0, 1, 2, 3  # states of the item that starts at a row
+
+
+class Items(NamedTuple):
+    """State of the item that starts at each row position, arrays [P] unless said otherwise.
+
+    state uint8 (above).  length int32: steps.  times uint32: draws so far.  priority float32, before the exponent.
+    drawable_s float64: when it could first be drawn, on the service's clock.
+    in_block int32[blocks]: items, live or leased, that start in the block.  dirty bool[blocks]: changed since the last snapshot.
+    sums float64[2]: of drawable_s and of window durations, over live and leased items.
+    """
+
+    state: np.ndarray
+    length: np.ndarray
+    times: np.ndarray
+    priority: np.ndarray
+    drawable_s: np.ndarray
+    in_block: np.ndarray
+    dirty: np.ndarray
+    sums: np.ndarray
+
+
+ITEM_BYTES = 21  # of the arrays above, a row
+
+
+def make_items(rows: int, blocks: int) -> Items:
+    """No items yet."""
+    return Items(
+        state=np.zeros(rows, np.uint8),
+        length=np.zeros(rows, np.int32),
+        times=np.zeros(rows, np.uint32),
+        priority=np.zeros(rows, np.float32),
+        drawable_s=np.zeros(rows, np.float64),
+        in_block=np.zeros(blocks, np.int32),
+        dirty=np.zeros(blocks, np.bool_),
+        sums=np.zeros(2, np.float64),
+    )
+
+
+@kernel
+def begin_items(
+    shift: int,
+    items: Items,
+    starts: np.ndarray,
+    lengths: np.ndarray,
+    priorities: np.ndarray,
+    duration_s: np.ndarray,
+    now_s: float,
+) -> None:
+    """Make items: starts, lengths int64[N], priorities float32[N], duration_s float64[N] of their windows. Times begin at 0."""
+    for i in range(len(starts)):
+        at = starts[i]
+        items.state[at] = LIVE
+        items.length[at] = lengths[i]
+        items.times[at] = 0
+        items.priority[at] = priorities[i]
+        items.drawable_s[at] = now_s
+        items.in_block[at >> shift] += 1
+        items.dirty[at >> shift] = True
+        items.sums[0] += now_s
+        items.sums[1] += duration_s[i]
+
+
+@kernel
+def end_items(shift: int, items: Items, starts: np.ndarray, duration_s: np.ndarray) -> None:
+    """Remove the items at starts int64[N], all of them live or leased; duration_s float64[N] of their windows."""
+    for i in range(len(starts)):
+        at = starts[i]
+        items.state[at] = GONE
+        items.in_block[at >> shift] -= 1
+        items.dirty[at >> shift] = True
+        items.sums[0] -= items.drawable_s[at]
+        items.sums[1] -= duration_s[i]
+
+
+@kernel
+def window_seconds(blocks: Blocks, starts: np.ndarray, lengths: np.ndarray, duration_s: np.ndarray) -> None:
+    """Summed durations of windows, float64[N]."""
+    for i in range(len(starts)):
+        duration_s[i] = 0.0
+        position = starts[i]
+        for step in range(lengths[i]):
+            duration_s[i] += blocks.reals[position, DURATION_WORD]
+            if step + 1 < lengths[i]:
+                position = next_row(blocks.next_block, blocks.shift, position)
+
+
+@kernel
+def count_draws(shift: int, items: Items, drawn: np.ndarray, most: int, times: np.ndarray) -> None:
+    """Count one more draw of each of drawn int64[N] into times uint32[N]; 0 where it had been drawn `most` times already (0: no limit)."""
+    for i in range(len(drawn)):
+        at = drawn[i]
+        times[i] = 0
+        if most == 0 or items.times[at] < most:
+            items.times[at] += 1
+            items.dirty[at >> shift] = True
+            times[i] = items.times[at]
+
+
+@kernel
+def set_priorities(shift: int, items: Items, positions: np.ndarray, priorities: np.ndarray, applied: np.ndarray) -> int:
+    """Set float32[N] priorities of the positions int64[N] that hold an item; these are gathered in applied. Returns how many."""
+    count = 0
+    for i in range(len(positions)):
+        at = positions[i]
+        if at >= 0 and (items.state[at] == LIVE or items.state[at] == LEASED):
+            items.priority[at] = priorities[i]
+            items.dirty[at >> shift] = True
+            applied[count] = at
+            count += 1
+    return count
