@@ -27,7 +27,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from sojourn.config import Config
-from sojourn.config.load import dump_config, load_config, shown_config, without_secrets
+from sojourn.config.load import dump_config, load_config, shown_config
+from sojourn.config.masking import without_secrets
 from sojourn.errors import ConfigError
 
 RUNS = Path("runs")

@@ -4,7 +4,6 @@ Layers, each lying over the one before: defaults, the profile that the file name
 names (instead of the file's), the other overrides. No torch.
 """
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from pydantic import ValidationError
 
 import sojourn
 from sojourn.config.keys import SHORTHANDS, named_section_model, section_model
+from sojourn.config.masking import starred
 from sojourn.config.problems import described
 from sojourn.config.schema import Config
 from sojourn.config.yaml_text import KeyPath, Layer, read_file, read_override, write
@@ -20,9 +20,6 @@ from sojourn.errors import ConfigError
 
 PROFILE = "profile"
 """The one key that is not in `Config`: the name of a file in `profiles/`, or a path, whose values are laid underneath."""
-
-_URL_PASSWORD = re.compile(r"(://[^/@\s]*?:)[^/@\s]+@")
-_SECRET_KEY = re.compile(r"password|passwd|secret|token$|api_?key", re.IGNORECASE)
 
 
 def load_config(path: Path | None, overrides: Sequence[str]) -> Config:
@@ -45,25 +42,7 @@ def dump_config(config: Config) -> str:
 
 def shown_config(config: Config) -> str:
     """Like `dump_config`, for eyes: passwords in addresses and values of keys that sound secret are starred."""
-    return write(_starred(_plain(config.model_dump())))
-
-
-def without_secrets(text: str) -> str:
-    """Text with the passwords of URLs, and the value of `secret.key=value`, starred."""
-    key, equals, value = text.partition("=")
-    if equals and value and _SECRET_KEY.search(key):
-        return f"{key}=***"
-    return _URL_PASSWORD.sub(r"\1***@", text)
-
-
-def _starred(value: Any, key: str = "") -> Any:
-    if isinstance(value, Mapping):
-        return {name: _starred(inner, name) for name, inner in value.items()}
-    if isinstance(value, list):
-        return [_starred(inner, key) for inner in value]
-    if value and _SECRET_KEY.search(key):
-        return "***"
-    return without_secrets(value) if isinstance(value, str) else value
+    return write(starred(_plain(config.model_dump())))
 
 
 def profile_names(beside: Path = Path("configs")) -> list[str]:
@@ -107,27 +86,23 @@ def _merged(layers: Iterable[Layer]) -> Layer:
 
 
 def _expanded(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Sections given as a plain value or left empty, as mappings."""
-    expanded = dict(values)
+    """Sections given as a plain value (`actors: 16`) or left empty (`run:`), as mappings."""
+    expanded = _filled(values, Config)
     for name, value in values.items():
         if name in SHORTHANDS and isinstance(value, str | int | float) and not isinstance(value, bool):
             expanded[name] = {SHORTHANDS[name]: value}
-        elif name in Config.model_fields:
-            expanded[name] = _filled(value, Config.model_fields[name].annotation, empty={} if name == "algorithm" else None)
-    return expanded
+    return {name: {} if name == "algorithm" and value is None else value for name, value in expanded.items()}
 
 
-def _filled(value: Any, annotation: Any, empty: Any = None) -> Any:
-    """A section without any key, `limiter:`, is None in YAML; here it is an empty mapping."""
+def _filled(value: Any, annotation: Any) -> Any:
+    """A section without any key, `limiter:`, is None in YAML; here it is an empty mapping. `Model | None` may stay None."""
     model, named = section_model(annotation), named_section_model(annotation)
-    if value is None:
-        return {} if (isinstance(annotation, type) and model) or named else empty
-    if model and isinstance(value, Mapping):
-        fields = model.model_fields
-        return {key: _filled(inner, fields[key].annotation) if key in fields else inner for key, inner in value.items()}
-    if named and isinstance(value, Mapping):
-        return {key: _filled(inner, named) for key, inner in value.items()}
-    return value
+    if value is None and ((model and model is annotation) or named):
+        return {}
+    if not isinstance(value, Mapping):
+        return value
+    inner = {name: field.annotation for name, field in model.model_fields.items()} if model else {}
+    return {key: _filled(one, inner.get(key, named)) for key, one in value.items()}
 
 
 def _other_algorithm(below: Mapping[str, Any], above: Mapping[str, Any]) -> bool:
