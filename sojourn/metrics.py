@@ -342,6 +342,54 @@ SERIES: tuple[Series, ...] = (
         "sojourn_learner_shards_left_out", "counter", ("learner",), "Shards left out of batches because they were down or late."
     ),
     # learner
+    Series("sojourn_learner_step", "gauge", ("learner",), "Updates over the life of the run: goes on after a resume."),
+    Series("sojourn_learner_updates", "counter", ("learner",), "Updates of this life."),
+    Series("sojourn_learner_skipped_updates", "counter", ("learner",), "Updates not applied: their gradients were not finite."),
+    Series("sojourn_learner_env_steps", "gauge", ("learner",), "Environment steps of the run, as the replay service said last."),
+    Series("sojourn_learner_policy_version", "gauge", ("learner",), "Newest policy version that this learner knows of."),
+    Series(
+        "sojourn_learner_policy_lag_versions",
+        "histogram",
+        ("learner",),
+        "Newest policy version less the one that acted; one item a batch.",
+        buckets=LAG_VERSIONS,
+    ),
+    Series(
+        "sojourn_learner_update_seconds",
+        "histogram",
+        ("learner",),
+        "Time of one update, the batch's way to the device included; on a GPU the time of handing it over.",
+    ),
+    Series("sojourn_learner_publications", "counter", ("learner",), "Policies handed to the parameter service."),
+    Series(
+        "sojourn_learner_publish_seconds",
+        "histogram",
+        ("learner",),
+        "Time that handing over a policy kept the learner from learning.",
+    ),
+    Series("sojourn_learner_checkpoints", "counter", ("learner",), "Checkpoints written."),
+    Series("sojourn_learner_checkpoint_failures", "counter", ("learner",), "Checkpoints that could not be written."),
+    Series(
+        "sojourn_learner_checkpoint_seconds", "histogram", ("learner",), "Time that a checkpoint kept the learner from learning."
+    ),
+    Series("sojourn_learner_checkpoint_step", "gauge", ("learner",), "Learner step of the newest checkpoint."),
+    Series("sojourn_learner_critic_loss", "gauge", ("learner",), "Loss of the value networks, over the last second."),
+    Series("sojourn_learner_actor_loss", "gauge", ("learner",), "Loss of the policy, over the last second; NaN without one."),
+    Series("sojourn_learner_temperature_loss", "gauge", ("learner",), "Loss of SAC's temperature, over the last second."),
+    Series("sojourn_learner_temperature", "gauge", ("learner",), "SAC's temperature."),
+    Series("sojourn_learner_entropy", "gauge", ("learner",), "Entropy of the policy in units of [-1, 1] actions."),
+    Series("sojourn_learner_q_mean", "gauge", ("learner",), "Mean prediction for the stored actions, over the last second."),
+    Series("sojourn_learner_td_error", "gauge", ("learner",), "Mean absolute TD error, over the last second."),
+    Series("sojourn_learner_critic_gradient_norm", "gauge", ("learner",), "Norm before clipping, over the last second."),
+    Series("sojourn_learner_actor_gradient_norm", "gauge", ("learner",), "Norm before clipping, over the last second."),
+    Series("sojourn_learner_skipped", "gauge", ("learner",), "Share of the last second's updates that were not applied."),
+    Series(
+        "sojourn_learner_scalar",
+        "gauge",
+        ("learner",),
+        "What an algorithm from outside this repository measures, over the last second.",
+        labels=("name",),
+    ),
 )
 
 
