@@ -5,7 +5,7 @@ from collections import deque
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from sojourn.monitor.scrape import Reading
+from sojourn.monitor.scrape import Reading, Sample
 from sojourn.monitor.sums import Readings, buckets, highest, mean, quantile, total, values
 
 RATE_WINDOW_S = 10.0
@@ -196,9 +196,8 @@ def _counts(readings: Readings, clock_s: float) -> _Counts:
 
 
 def _learner_step(readings: Readings) -> float:
-    """As the learner says, or as it last told the replay while it is away."""
-    own = highest(readings, "sojourn_learner_step")
-    return own if own is not None else highest(readings, "sojourn_replay_learner_step") or 0.0
+    """As the learner says, or as it last told the replay while it is away or has not read its checkpoint yet."""
+    return highest(readings, "sojourn_learner_step") or highest(readings, "sojourn_replay_learner_step") or 0.0
 
 
 def _evaluation(readings: Readings) -> Evaluation | None:
@@ -233,13 +232,17 @@ def _learner_gauges(readings: Readings) -> dict[str, float]:
     first = next((reading for name, reading in readings.items() if name.startswith("learner") and reading.up), None)
     if first is None:
         return {}
+    return {_short_name(sample): sample.value for sample in first.samples if _is_gauge(sample) and math.isfinite(sample.value)}
+
+
+def _is_gauge(sample: Sample) -> bool:
     parts = ("_total", "_created", "_bucket", "_sum", "_count")
-    named = {
-        "_".join([sample.name.removeprefix(LEARNER_PREFIX), *sample.labels.values()]): sample.value
-        for sample in first.samples
-        if sample.name.startswith(LEARNER_PREFIX) and not sample.name.endswith(parts)
-    }
-    return {name: value for name, value in named.items() if math.isfinite(value)}
+    return sample.name.startswith(LEARNER_PREFIX) and sample.name not in LASTING and not sample.name.endswith(parts)
+
+
+def _short_name(sample: Sample) -> str:
+    """sojourn_learner_critic_loss is critic_loss; what plug-ins measure has its name as a label."""
+    return sample.labels.get("name") or sample.name.removeprefix(LEARNER_PREFIX)
 
 
 def _share(part: float, whole: float) -> float | None:

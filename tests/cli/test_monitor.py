@@ -31,13 +31,18 @@ def free_port():
 
 
 def test_one_reading_joins_what_every_role_says(tmp_path, start):
-    start(tmp_path, "learner-0")
+    learner = start(tmp_path, "learner-0")
     replay, evaluator = start(tmp_path, "replay-0"), start(tmp_path, "evaluator-0")
     actors = [start(tmp_path, "actor-0"), start(tmp_path, "actor-1")]
     replay.gauge("sojourn_replay_env_steps").set(500)
     replay.gauge("sojourn_replay_items").labels(table="replay").set(400)
     replay.gauge("sojourn_replay_items").labels(table="other").set(7)
-    replay.gauge("sojourn_replay_learner_step").set(40)
+    replay.gauge("sojourn_replay_learner_step").set(39)
+    learner.gauge("sojourn_learner_step").set(40)
+    learner.gauge("sojourn_learner_critic_loss").set(0.5)
+    learner.gauge("sojourn_learner_scalar").labels(name="my_term").set(2.0)
+    for lag in (0, 1, 5):
+        learner.histogram("sojourn_learner_policy_lag_versions").observe(lag)
     for actor, mean, episodes in zip(actors, (-10.0, -30.0), (3, 1), strict=True):
         actor.gauge("sojourn_actor_return_mean").set(mean)
         actor.counter("sojourn_actor_episodes").inc(episodes)
@@ -53,6 +58,10 @@ def test_one_reading_joins_what_every_role_says(tmp_path, start):
         record = monitor.read()
 
     assert (record.env_steps, record.replay_items, record.learner_step) == (500, 400, 40)
+    assert record.policy_lag == 2.0
+    assert record.lag_counts["1"] == 2
+    assert (record.learner["critic_loss"], record.learner["my_term"]) == (0.5, 2.0)
+    assert "step" not in record.learner
     assert record.training_return == -15.0  # episodes count alike: (3 * -10 + 1 * -30) / 4
     assert record.evaluation == Evaluation(2, 0, 450, -5.0, 0.0, -4.0)
     assert 0.01 <= record.duration_p50_s <= 0.1
