@@ -106,7 +106,7 @@ class SampleStream:
             self._arrived.notify_all()
 
     def close(self) -> None:
-        """Hand back leases that were not used and end the stream."""
+        """End the stream. Leases that were not consumed end with it, in their order."""
         with self._arrived:
             self._closing = True
             self._arrived.notify_all()
@@ -159,13 +159,10 @@ class SampleStream:
                 waited = True
                 while waited and not (ended.is_set() or self._closing or self._grantable()):
                     waited = self._arrived.wait(IDLE_S) or self._learner_step == self._reported_step
-                if ended.is_set():
+                if ended.is_set() or self._closing:
                     return
-                closing = self._closing
-                request = self._request(session, 0 if closing else self._grantable())
+                request = self._request(session, self._grantable())
             yield request
-            if closing:
-                return
 
     def _request(self, session: Session, credits: int) -> pb.SampleRequest:
         self._granted += credits
@@ -178,7 +175,6 @@ class SampleStream:
             credits=credits,
             max_batches_per_message=self._batches_per_message,
             learner_step=self._learner_step,
-            release_draws=[draw.draw_id for draw in self._queue if draw.draw_id] if self._closing else [],
             share=self.share,
         )
 

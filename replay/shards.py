@@ -20,6 +20,7 @@ from replay.facts import TableFacts, merge_facts
 from replay.sample_stream import Draw, SampleStream
 from sojourn.experience import Columns, SampleInfo
 
+NEARLY_ONE = 1.0 - 1e-9  # an offset that batch_size - offset cannot round up to 1
 PATIENCE_S = 1.0  # a connected shard that sends nothing for so long is left out until it sends again
 
 
@@ -44,7 +45,7 @@ def systematic_sizes(shares: np.ndarray, batch_size: int, offset: float) -> np.n
     """
     edges = np.cumsum(np.append(0.0, shares))
     edges = edges / edges[-1] * batch_size  # in this order the last edge is exact
-    sizes: np.ndarray = np.diff(np.ceil(edges - offset)).astype(np.int64)
+    sizes: np.ndarray = np.diff(np.ceil(edges - min(offset, NEARLY_ONE))).astype(np.int64)
     return sizes
 
 

@@ -112,15 +112,9 @@ class Service:
         """A connection of a learner of this run; close it."""
         config = self.config
         table = config.learners.table
-        return LearnerConnection(
-            addresses or (self.address,),
-            run_id="run",
-            client_id=client_id,
-            table=table,
-            table_settings=config.tables[table],
-            total_env_steps=config.run.env_steps,
-            **{"learner": config.learners, "metrics": Metrics("learner"), **changed},
-        )
+        arguments = {"run_id": "run", "table": table, "table_settings": config.tables[table], "learner": config.learners}
+        arguments |= {"total_env_steps": config.run.env_steps, "metrics": Metrics("learner")}
+        return LearnerConnection(addresses or (self.address,), client_id=client_id, **{**arguments, **changed})
 
 
 @pytest.fixture

@@ -173,15 +173,7 @@ def test_two_learners_draw_from_one_table(service: Any, learner: LearnerConnecti
 
 def test_an_unknown_table_is_refused_with_the_known_ones(make_service: Any):
     service = make_service()
-    learner = LearnerConnection(
-        (service.address,),
-        run_id="run",
-        client_id="learner-0",
-        table="other",
-        table_settings=service.config.tables["replay"],
-        learner=service.config.learners,
-        total_env_steps=100,
-    )
+    learner = service.learner(table="other")
 
     with pytest.raises(ValidationError, match="unknown table 'other'"):
         learner.sample(5.0)
@@ -189,15 +181,7 @@ def test_an_unknown_table_is_refused_with_the_known_ones(make_service: Any):
 
 
 def test_another_run_is_refused(service: Any):
-    learner = LearnerConnection(
-        (service.address,),
-        run_id="another",
-        client_id="learner-0",
-        table="replay",
-        table_settings=service.config.tables["replay"],
-        learner=service.config.learners,
-        total_env_steps=100,
-    )
+    learner = service.learner(run_id="another")
 
     with pytest.raises(ContractError, match="'another'"):
         learner.sample(10.0)
