@@ -1,0 +1,1 @@
+"""Learners: batches in, gradient steps, parameters and checkpoints out."""

@@ -1,0 +1,183 @@
+"""Checkpoints of a learner: what is in one, how it is written and found again. Blocking I/O; format without pickle.
+
+RUN/checkpoints/step_000000012000/
+    policy.safetensors      what is published: networks and normalisers
+    algorithm.safetensors   everything else that learning goes on from: critics, targets, temperature, optimiser moments
+    rng.json                states of the random generators
+    metadata.json           what it is, and size and sha256 of each file; written last
+"""
+
+import hashlib
+import json
+import logging
+import platform
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors
+import torch
+from torch import Tensor
+
+import sojourn
+from sojourn.algorithms.tensors import from_bytes, to_bytes
+from sojourn.columns import Schema
+from sojourn.errors import CheckpointError, ContractError
+from sojourn.storage import Storage
+
+FORMAT_VERSION = 1
+POLICY_FILE, STATE_FILE, RANDOM_FILE, METADATA_FILE = "policy.safetensors", "algorithm.safetensors", "rng.json", "metadata.json"
+
+LOG = logging.getLogger("sojourn.learners")
+
+
+class DamagedError(CheckpointError):
+    """A checkpoint is incomplete or its content is not what was written."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Everything that a learner goes on from.
+
+    env_steps: of the run, as the replay service counted them.  policy_version: the newest then allotted, 0 for none.
+    publications: (learner step, policy version) since the checkpoint before.  schema: of the run's experience.
+    policy: safetensors bytes.  state: the algorithm's tensors.  random: see learners/random_state.py.
+    """
+
+    run_id: str
+    algorithm: str
+    learner_step: int
+    env_steps: int
+    policy_version: int
+    schema: Schema
+    policy: bytes
+    state: Mapping[str, Tensor]
+    random: Mapping[str, Any]
+    publications: tuple[tuple[int, int], ...] = ()
+
+
+class Checkpoints:
+    """The checkpoints of one run, at most `keep` of them. One learner writes."""
+
+    def __init__(self, location: Path | str, keep: int) -> None:
+        self._storage = Storage(location)
+        self._keep = keep
+
+    def save(self, checkpoint: Checkpoint) -> None:
+        """Write one, then remove the oldest beyond `keep`. Raises CheckpointError if it cannot be written; then all old ones stay."""
+        files = {
+            POLICY_FILE: checkpoint.policy,
+            STATE_FILE: to_bytes(checkpoint.state),
+            RANDOM_FILE: json.dumps(checkpoint.random).encode(),
+        }
+        metadata = {**_described(checkpoint), "components": [_component(name, content) for name, content in files.items()]}
+        files[METADATA_FILE] = json.dumps(metadata, indent=2).encode()
+        self._storage.replace_folder(folder_name(checkpoint.learner_step), files)
+        for folder in self._folders()[: -self._keep]:
+            self._storage.remove_folder(folder)
+
+    def newest(self) -> Checkpoint | None:
+        """The newest one that is whole; None if there never was any.
+
+        A damaged one is passed over with a warning. Raises CheckpointError if all are damaged, or one is of another format.
+        """
+        damaged: list[str] = []
+        for folder in reversed(self._folders()):
+            try:
+                return self.load(folder)
+            except DamagedError as error:
+                LOG.warning("checkpoint passed over: %s", error)
+                damaged.append(str(error))
+        if damaged:
+            raise CheckpointError(
+                f"no checkpoint in {self._storage.location} can be read ({damaged[0]}); remove them to start at learner step 0"
+            )
+        return None
+
+    def load(self, folder: str) -> Checkpoint:
+        """One by its folder's name. Raises DamagedError saying what is wrong with it, CheckpointError for another format."""
+        metadata, files = read_whole(self._storage, folder)
+        try:
+            return Checkpoint(
+                run_id=metadata["run_id"],
+                algorithm=metadata["algorithm"],
+                learner_step=metadata["learner_step"],
+                env_steps=metadata["env_steps"],
+                policy_version=metadata["policy_version"],
+                schema=Schema.from_json(json.dumps(metadata["schema"]).encode()),
+                policy=files[POLICY_FILE],
+                state=from_bytes(files[STATE_FILE]),
+                random=json.loads(files[RANDOM_FILE]),
+                publications=tuple((step, version) for step, version in metadata["publications"]),
+            )
+        except (KeyError, ValueError, TypeError, ContractError) as error:
+            raise DamagedError(f"{self._storage.location}/{folder} lacks something: {error!r}") from error
+
+    def _folders(self) -> list[str]:
+        """Of checkpoints, oldest first; other folders (the best policy) are not this class's."""
+        return [name for name in self._storage.folders() if re.fullmatch(r"step_\d{12}", name)]
+
+
+def folder_name(learner_step: int) -> str:
+    """ "step_000000012000"."""
+    return f"step_{learner_step:012d}"
+
+
+def read_whole(storage: Storage, folder: str) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """Metadata and files of a checkpoint, every byte checked. Raises DamagedError or CheckpointError."""
+    where = f"{storage.location}/{folder}"
+    try:
+        metadata = json.loads(storage.read(folder, METADATA_FILE))
+        version, components = metadata["format_version"], metadata["components"]
+    except CheckpointError as error:
+        raise DamagedError(str(error)) from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise DamagedError(f"{where}/{METADATA_FILE} is cut short or no checkpoint's: {error!r}") from error
+    if version != FORMAT_VERSION:
+        raise CheckpointError(f"{where} has format {version}, this version of sojourn reads {FORMAT_VERSION}")
+    return metadata, {part["file"]: _checked(storage, folder, part) for part in components}
+
+
+def _checked(storage: Storage, folder: str, component: Mapping[str, Any]) -> bytes:
+    name = component["file"]
+    try:
+        content = storage.read(folder, name)
+    except CheckpointError as error:
+        raise DamagedError(str(error)) from error
+    where = f"{storage.location}/{folder}/{name}"
+    if len(content) != component["bytes"]:
+        raise DamagedError(f"{where} has {len(content)} bytes, {component['bytes']} were written")
+    if hashlib.sha256(content).hexdigest() != component["sha256"]:
+        raise DamagedError(f"{where} is not what was written: its checksum is wrong")
+    return content
+
+
+def _component(name: str, content: bytes) -> dict[str, Any]:
+    return {"file": name, "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+
+
+def _described(checkpoint: Checkpoint) -> dict[str, Any]:
+    """The metadata but for the components."""
+    return {
+        "format_version": FORMAT_VERSION,
+        "run_id": checkpoint.run_id,
+        "algorithm": checkpoint.algorithm,
+        "learner_step": checkpoint.learner_step,
+        "env_steps": checkpoint.env_steps,
+        "policy_version": checkpoint.policy_version,
+        "publications": checkpoint.publications,
+        "schema_fingerprint": checkpoint.schema.fingerprint,
+        "schema": json.loads(checkpoint.schema.to_json()),
+        "written_unix_s": time.time(),
+        "libraries": {
+            "sojourn": sojourn.__version__,
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "numpy": np.__version__,
+            "safetensors": safetensors.__version__,
+        },
+    }

@@ -1,0 +1,168 @@
+"""How does a learner spend its time? Batch, update, priorities back; now and then a publication and a checkpoint.
+
+The loop is a generator: whoever runs it decides when to stop. It waits for batches and for the disk while a checkpoint is written,
+and for nothing else.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import torch
+
+from learners import random_state
+from learners.batches import LatePriorities, train_batch
+from learners.checkpoints import Checkpoint, Checkpoints
+from learners.measures import LearnerMeasures
+from learners.publication import Publication
+from replay.client import LearnerConnection
+from sojourn.algorithms import Algorithm
+from sojourn.columns import Schema
+from sojourn.config import Config
+from sojourn.errors import CheckpointError, DeadlineError
+from sojourn.experience import Batch
+from sojourn.metrics import Metrics
+
+SAMPLE_WAIT_S = 0.2  # then the loop turns without an update, so that whoever runs it can stop it
+PUBLISH_DEADLINE_S = 3.0  # at the end, of the ten seconds in which a role must be gone
+
+LOG = logging.getLogger("sojourn.learners")
+
+
+@dataclass(frozen=True)
+class LearnerParts:
+    """What a learner works with. trained: the policy is worth acting by although learner_step may be 0 (run.init_from)."""
+
+    config: Config
+    run_id: str
+    schema: Schema
+    algorithm: Algorithm
+    connection: LearnerConnection
+    publication: Publication
+    checkpoints: Checkpoints
+    device: torch.device
+    metrics: Metrics
+    trained: bool = False
+
+
+class Learner:
+    """One life of a learner.
+
+    Invariant: a batch of a consuming table is reported consumed only once a checkpoint holds its update, so that one that is lost
+    with this life is delivered again.
+    """
+
+    def __init__(self, parts: LearnerParts, clock: Callable[[], float] = time.monotonic) -> None:
+        self._parts = parts
+        self._clock = clock
+        self._settings = parts.config.learners
+        self._consumes = parts.config.tables[self._settings.table].consume
+        self._measures = LearnerMeasures(parts.metrics)
+        self._priorities = LatePriorities(parts.device)
+        self._drawn: list[Batch] = []
+        self._versions: list[tuple[int, int]] = []
+        self._newest_version = parts.publication.version
+        self._checkpointed_at_s = clock()
+        self._checkpointed_step = parts.algorithm.learner_step
+
+    def steps(self) -> Iterator[int]:
+        """Publish what is there, then learn for ever. Yields the learner step after every update, and after a wait without one.
+
+        Raises what the replay or parameter service refuses for good, and ConfigError when learning has broken down.
+        """
+        self._publish_if_due()
+        while True:
+            try:
+                self._learn(self._parts.connection.sample(SAMPLE_WAIT_S))
+            except DeadlineError:
+                LOG.debug("no batch within %g s", SAMPLE_WAIT_S)
+            self._publish_if_due()
+            if self._clock() - self._checkpointed_at_s >= self._settings.checkpoint_every_s:
+                self._checkpoint_or_warn()
+            if self._measures.due(self._clock()):
+                self._look()
+            yield self._parts.algorithm.learner_step
+
+    def finish(self) -> None:
+        """The end of this life: last priorities, last policy, last checkpoint. Raises CheckpointError if that cannot be written."""
+        if update := self._priorities.take():
+            self._parts.connection.update_priorities(update)
+        if self._parts.publication.published_step != self._parts.algorithm.learner_step:
+            self._publish()
+        self._parts.publication.flush(PUBLISH_DEADLINE_S)
+        if self._parts.algorithm.learner_step != self._checkpointed_step:
+            self._checkpoint()
+        self._look()
+
+    @property
+    def _env_steps(self) -> int:
+        return self._parts.connection.facts().env_steps
+
+    def _learn(self, batch: Batch) -> None:
+        started_s = self._clock()
+        update = self._parts.algorithm.update(train_batch(batch, self._parts.device))
+        if ready := self._priorities.exchange(batch, update.priority):
+            self._parts.connection.update_priorities(ready)
+        if self._consumes:
+            self._drawn.append(replace(batch, columns={}))
+        self._parts.connection.report(self._parts.algorithm.learner_step)
+        self._newest_version = max(self._parts.publication.version, int(batch.columns["policy_version"].max()))
+        self._measures.updated(update, batch, self._clock() - started_s, self._newest_version)
+
+    def _publish_if_due(self) -> None:
+        if self._parts.publication.due(self._parts.algorithm.learner_step):
+            self._publish()
+
+    def _publish(self) -> None:
+        algorithm = self._parts.algorithm
+        trained = self._parts.trained or algorithm.learner_step > 0
+        self._parts.publication.publish(algorithm.policy, algorithm.learner_step, self._env_steps, trained=trained)
+
+    def _look(self) -> None:
+        self._measures.look(
+            self._clock(),
+            learner_step=self._parts.algorithm.learner_step,
+            env_steps=self._env_steps,
+            policy_version=max(self._newest_version, self._parts.publication.version),
+        )
+
+    def _checkpoint_or_warn(self) -> None:
+        try:
+            self._checkpoint()
+        except CheckpointError as error:
+            LOG.warning("no checkpoint at learner step %d, training goes on: %s", self._parts.algorithm.learner_step, error)
+
+    def _checkpoint(self) -> None:
+        """Write one, then let go of the batches that it covers. Raises CheckpointError; the next one covers them then."""
+        metrics, started_s = self._parts.metrics, self._clock()
+        self._checkpointed_at_s = started_s
+        self._versions += self._parts.publication.take_versions()
+        try:
+            self._parts.checkpoints.save(self._state())
+        except CheckpointError:
+            metrics.counter("sojourn_learner_checkpoint_failures").inc()
+            raise
+        self._checkpointed_step = self._parts.algorithm.learner_step
+        for batch in self._drawn:
+            self._parts.connection.consumed(batch)
+        self._drawn.clear()
+        self._versions.clear()
+        metrics.counter("sojourn_learner_checkpoints").inc()
+        metrics.gauge("sojourn_learner_checkpoint_step").set(self._checkpointed_step)
+        metrics.histogram("sojourn_learner_checkpoint_seconds").observe(self._clock() - started_s)
+
+    def _state(self) -> Checkpoint:
+        algorithm = self._parts.algorithm
+        return Checkpoint(
+            run_id=self._parts.run_id,
+            algorithm=self._parts.config.algorithm.name,
+            learner_step=algorithm.learner_step,
+            env_steps=self._env_steps,
+            policy_version=self._parts.publication.version,
+            publications=tuple(self._versions),
+            schema=self._parts.schema,
+            policy=algorithm.policy.dump(),
+            state=algorithm.state(),
+            random=random_state.capture(algorithm.generator),
+        )

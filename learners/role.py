@@ -1,0 +1,126 @@
+"""What does a learner do from start to end? Waits for a schema, goes on from a checkpoint if there is one, learns, leaves."""
+
+import logging
+from contextlib import ExitStack
+
+import torch
+
+from learners.checkpoints import Checkpoints
+from learners.learner import Learner, LearnerParts
+from learners.memory import keep_freed_memory
+from learners.publication import Publication
+from learners.resuming import resume, start_from
+from replay.client import LearnerConnection
+from sojourn.algorithms import build_algorithm
+from sojourn.columns import Schema
+from sojourn.config import Config
+from sojourn.errors import ConfigError, DeadlineError
+from sojourn.metrics import Metrics
+from sojourn.parameters.client import Publisher
+from sojourn.roles import RoleContext
+from sojourn.seeds import lane_seed
+
+SCHEMA_WAIT_S = 0.2  # then it is looked whether to stop
+
+LOG = logging.getLogger("sojourn.learners")
+
+
+def run(context: RoleContext) -> None:
+    """Learn until `context.stop` is set or `learners.steps` is reached; then publish, write a checkpoint and return.
+
+    Raises ConfigError (the algorithm does not fit, there is no such device, learning has broken down), CheckpointError (a
+    checkpoint is foreign, or the last one cannot be written), and what a service refuses for good.
+    """
+    config = context.config
+    device = chosen_device(config)
+    torch.set_num_threads(config.learners.threads)
+    keep_freed_memory()
+    metrics = Metrics("learner")
+    host = config.metrics.host
+    context.announce(metrics=f"{host}:{metrics.serve(host, 0)}")
+    with ExitStack() as stack:
+        connection = _connect(context, metrics)
+        stack.callback(connection.close)
+        schema = _schema(connection, context)
+        if schema is None:
+            return
+        assert context.parameters is not None
+        publisher = Publisher(context.parameters, run_id=context.run_id, client_id=context.name)
+        stack.callback(publisher.close)
+        learner = _make(context, schema, connection, publisher, device, metrics)
+        _learn(learner, context)
+
+
+def chosen_device(config: Config) -> torch.device:
+    """`learners.device`; auto is a GPU if there is one. Raises ConfigError for more ranks than one, or a GPU that is not there."""
+    settings = config.learners
+    if settings.replicas > 1:
+        raise ConfigError(
+            f"learners.replicas: {settings.replicas} is not available: one learner trains; write learners.replicas: 1"
+        )
+    name = ("cuda" if torch.cuda.is_available() else "cpu") if settings.device == "auto" else settings.device
+    device = torch.device(name)
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ConfigError(f"learners.device: {name} is not there, torch sees {torch.cuda.device_count()} GPUs; write auto or cpu")
+    return device
+
+
+def _connect(context: RoleContext, metrics: Metrics) -> LearnerConnection:
+    config = context.config
+    return LearnerConnection(
+        context.replay,
+        run_id=context.run_id,
+        client_id=context.name,
+        table=config.learners.table,
+        table_settings=config.tables[config.learners.table],
+        learner=config.learners,
+        total_env_steps=config.run.env_steps,
+        metrics=metrics,
+        seed=lane_seed(config.run.seed, "learner draws", context.index, 0, 0),
+    )
+
+
+def _schema(connection: LearnerConnection, context: RoleContext) -> Schema | None:
+    """What experience looks like, as soon as the first actor has said so; None if told to stop before."""
+    while not context.stop.is_set():
+        try:
+            return connection.schema(SCHEMA_WAIT_S)
+        except DeadlineError:
+            continue
+    return None
+
+
+def _make(
+    context: RoleContext,
+    schema: Schema,
+    connection: LearnerConnection,
+    publisher: Publisher,
+    device: torch.device,
+    metrics: Metrics,
+) -> Learner:
+    """The learner, in the state of the newest checkpoint if there is one."""
+    config = context.config
+    name = config.algorithm.name
+    algorithm = build_algorithm(config, schema, str(device), lane_seed(config.run.seed, "learner", context.index, 0, 0))
+    checkpoints = Checkpoints(context.run_folder / "checkpoints", config.learners.keep_checkpoints)
+    checkpoint = checkpoints.newest()
+    if checkpoint is not None:
+        resume(algorithm, checkpoint, run_id=context.run_id, name=name, schema=schema)
+        LOG.info("goes on at learner step %d", algorithm.learner_step)
+    elif config.run.init_from:
+        start_from(algorithm, config.run.init_from, config)
+    version = checkpoint.policy_version if checkpoint else 0
+    every_s = config.learners.publish_every_s
+    publication = Publication(publisher, name, every_s=every_s, metrics=metrics, version=version)
+    trained = bool(config.run.init_from)
+    return Learner(
+        LearnerParts(config, context.run_id, schema, algorithm, connection, publication, checkpoints, device, metrics, trained)
+    )
+
+
+def _learn(learner: Learner, context: RoleContext) -> None:
+    limit = context.config.learners.steps
+    for learner_step in learner.steps():
+        if context.stop.is_set() or (limit is not None and learner_step >= limit):
+            break
+    learner.finish()
