@@ -39,8 +39,6 @@ class Rebuild:
             await self._read_back(Schema.from_json(schema_json), totals)
         self._tier.start_behind(await self._tier.store.last_row())
         self._shard.tier = self._tier
-        self._shard.recovering = ""
-        self._shard.samplers.notify()
         self._shard.metrics.gauge("sojourn_replay_recovery_seconds").set(self._shard.clock.now_s() - began_s)
 
     async def _read_back(self, schema: Schema, totals: str) -> None:

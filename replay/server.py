@@ -98,6 +98,7 @@ class ReplayServer:
         if self._tier is not None:
             await Rebuild(self.shard, self._tier).run()
         self.shard.recovering = ""
+        self.shard.samplers.notify()
         await self._say(health_pb2.HealthCheckResponse.SERVING)
         await all_or_first_failure(
             self._ingest.run(), self._snapshots.run(self._config.replay.snapshot_every_s), keep_observing(self.shard)

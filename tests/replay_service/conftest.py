@@ -1,7 +1,7 @@
 """A replay service on this test's event loop, and a raw client of its wire contract."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +16,7 @@ import pytest
 from protos import replay_pb2 as pb
 from protos.replay_pb2_grpc import ReplayStub
 from replay.arrow import decode_columns, encode_chunk
+from replay.embedded import EmbeddedServer
 from replay.server import ReplayServer
 from sojourn.columns import Schema, space_to_json
 from sojourn.config import Config
@@ -30,18 +31,16 @@ SCHEMA = Schema(
 DEADLINE_S = 20.0
 
 
-def make_segment(
-    lane: int = 0, first_sequence: int = 0, steps: int = 10, *, closed: bool = False, reward: float = 1.0
-) -> Segment:
+def make_segment(lane: int = 0, first_sequence: int = 0, steps: int = 10, *, closed: bool = False, episode: int = 0) -> Segment:
     """Steps of one lane; observations count up from the first sequence number."""
     numbers = np.arange(first_sequence, first_sequence + steps + 1, dtype=np.float32)
     return Segment(
         lane=lane,
         first_sequence=first_sequence,
-        episode=0,
+        episode=episode,
         observation={"observation": np.repeat(numbers[:, None], 3, axis=1)},
         action={"action": np.zeros((steps, 1), np.float32)},
-        reward=np.full(steps, reward, np.float32),
+        reward=np.ones(steps, np.float32),
         terminated=np.zeros(steps, np.bool_),
         truncated=np.zeros(steps, np.bool_),
         duration_s=np.full(steps, 0.01),
@@ -96,6 +95,7 @@ class RawSamples:
     call: Any
     client_id: str
     incarnation: int
+    reading: "asyncio.Task[Any] | None" = None
 
     async def ask(self, credits: int = 1, *, batch_size: int = 4, table: str = "replay", most: int = 1, **told: Any) -> None:
         await self.call.write(
@@ -110,8 +110,15 @@ class RawSamples:
             )
         )
 
-    async def reply(self, deadline_s: float = DEADLINE_S) -> tuple[pb.SampleReply, Columns]:
-        answer = await asyncio.wait_for(self.call.read(), deadline_s)
+    async def nothing_comes(self, within_s: float = 0.1) -> bool:
+        """Whether no message is there. A read goes on, since cancelling one would end the call."""
+        self.reading = self.reading or asyncio.create_task(self.call.read())
+        await asyncio.wait({self.reading}, timeout=within_s)
+        return not self.reading.done()
+
+    async def reply(self) -> tuple[pb.SampleReply, Columns]:
+        reading, self.reading = self.reading or asyncio.create_task(self.call.read()), None
+        answer = await asyncio.wait_for(reading, DEADLINE_S)
         if answer is grpc.aio.EOF:
             raise EOFError(f"the stream ended with {await self.call.code()}: {await self.call.details()}")
         return answer, decode_columns(answer.rows)
@@ -180,16 +187,20 @@ Serve = Callable[..., Any]
 
 
 @pytest.fixture
-def serve(tmp_path: Path) -> Serve:
-    """`async with serve(config) as service`: the shard of this test's run folder. Leaves an embedded server running only if `adopt`."""
+def serve(tmp_path: Path) -> Iterator[Serve]:
+    """`async with serve(config) as service`: the shard of this test's run folder, recovered.
+
+    Its embedded server goes on, for the next service of the test, and ends with the test.
+    """
 
     @asynccontextmanager
-    async def serving(config: Config, *, adopt: bool = False, run_id: str = "run") -> AsyncIterator[Service]:
+    async def serving(config: Config, *, run_id: str = "run") -> AsyncIterator[Service]:
         server = ReplayServer(config, tmp_path, run_id=run_id, index=0, metrics=Metrics("replay"))
         stop = asyncio.Event()
         try:
             target = await server.open("127.0.0.1:0")
             task = asyncio.create_task(server.serve(stop))
+            await server.shard.samplers.until(lambda: not server.shard.recovering)
             client = RawClient(target)
             yield Service(server, client, target, stop, task)
             await client.close()
@@ -197,10 +208,9 @@ def serve(tmp_path: Path) -> Serve:
             await task
         finally:
             await server.close()
-            if not adopt:
-                await server.stop_embedded()
 
-    return serving
+    yield serving
+    EmbeddedServer(tmp_path, 0, appendfsync="no", memory_bytes=1 << 30, rewrite_min_bytes=1 << 30).stop()
 
 
 async def eventually(holds: Callable[[], Awaitable[bool]], deadline_s: float = DEADLINE_S) -> None:

@@ -16,6 +16,7 @@ import redis.asyncio
 
 from protos import replay_pb2 as pb
 from replay.embedded import EmbeddedServer
+from replay.redis_store import NotOwnerError
 from sojourn.roles import announced
 
 PROCESS = {"durability": "process"}
@@ -37,7 +38,13 @@ def embedded(tmp_path: Path) -> EmbeddedServer:
     return EmbeddedServer(tmp_path, 0, appendfsync="no", memory_bytes=1 << 30, rewrite_min_bytes=1 << 30)
 
 
-async def redis_pid(tmp_path: Path) -> int:
+async def redis_pid(tmp_path: Path, kit: SimpleNamespace) -> int:
+    """Of the embedded server, once it lives (again)."""
+
+    async def lives() -> bool:
+        return embedded(tmp_path).alive()
+
+    await kit.eventually(lives)
     life = embedded(tmp_path).life()
     assert life is not None
     return life.pid
@@ -63,7 +70,7 @@ async def drawn_keys(service: Any, batches: int = 50) -> dict[int, float]:
 
 async def test_a_restart_gives_back_the_same_items_keys_priorities_and_counts(serve: Any, kit: SimpleNamespace) -> None:
     config = kit.config(replay=PROCESS, tables={"replay": {"priority_exponent": 1.0}})
-    async with serve(config, adopt=True) as service:
+    async with serve(config) as service:
         inserts = await service.client.inserts()
         await insert_each(inserts, kit, range(1, 6))
         learner = await service.client.hello("learner-0", pb.ROLE_LEARNER)
@@ -107,7 +114,7 @@ async def test_chunks_of_which_nothing_is_held_leave_redis(serve: Any, kit: Simp
 
 async def test_counts_survive_when_every_chunk_is_gone(serve: Any, kit: SimpleNamespace, tmp_path: Path) -> None:
     config = kit.config(replay={**PROCESS, "snapshot_every_s": 60.0})
-    async with serve(config, adopt=True) as service:
+    async with serve(config) as service:
         inserts = await service.client.inserts()
         await insert_each(inserts, kit, range(1, 4))
     async with redis_of(embedded(tmp_path)) as stored:
@@ -245,12 +252,12 @@ async def test_kill_9_of_the_service_loses_nothing_acknowledged_and_it_adopts_it
         assert await insert_each(inserts, kit, range(1, 21)) == [ACCEPTED] * 20
         process.kill()
         await process.wait()
-    pid = await redis_pid(tmp_path)
+    pid = await redis_pid(tmp_path, kit)
     async with service_process(tmp_path, overrides, kit.client) as (process, client):
         granted = await hello_again(client, kit, last_incarnation=life, inherit_incarnation=life)
         assert granted.last_message_number == 20
         assert (await client.info()).env_steps == 200
-        assert await redis_pid(tmp_path) == pid
+        assert await redis_pid(tmp_path, kit) == pid
         process.terminate()
         assert await asyncio.wait_for(process.wait(), 10) == 0
     assert not psutil.pid_exists(pid)  # the run has ended, and its server with it
@@ -260,12 +267,12 @@ async def test_kill_9_of_redis_under_inserts_loses_nothing_and_doubles_nothing(
     serve: Any, kit: SimpleNamespace, tmp_path: Path
 ) -> None:
     config = kit.config(replay=PROCESS)
-    async with serve(config, adopt=True) as service:
+    async with serve(config) as service:
         inserts = await service.client.inserts()
         for number in range(1, 61):
             await inserts.send(number, kit.body(kit.segment(first_sequence=10 * number - 10)))
             if number in (20, 40):
-                kill(await redis_pid(tmp_path))
+                kill(await redis_pid(tmp_path, kit))
         assert [(await inserts.reply()).outcome for _ in range(60)] == [ACCEPTED] * 60
         assert (await service.client.info()).durable_tier == "ok"
     async with serve(config) as service:
@@ -273,16 +280,14 @@ async def test_kill_9_of_redis_under_inserts_loses_nothing_and_doubles_nothing(
         assert (info.env_steps, info.rows, info.tables[0].facts.items) == (600, 600, 599)
 
 
-async def test_sampling_goes_on_and_info_says_so_while_redis_is_away(
-    serve: Any, kit: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_sampling_goes_on_and_info_says_so_while_redis_is_away(serve: Any, kit: SimpleNamespace, tmp_path: Path) -> None:
     server = embedded(tmp_path / "elsewhere")
     server.ensure_running()
     async with serve(kit.config(replay={**PROCESS, "redis_url": server.url, "redis_memory_bytes": 1 << 30})) as service:
         inserts = await service.client.inserts()
         await inserts.insert(1, kit.body(kit.segment(steps=10, closed=True)))
         kill(server.life().pid)  # type: ignore[union-attr]
-        await inserts.send(2, kit.body(kit.segment(first_sequence=11)))
+        await inserts.send(2, kit.body(kit.segment(first_sequence=11, episode=1)))
 
         async def is_down() -> bool:
             return (await service.client.info()).durable_tier.startswith("down: ")
@@ -317,7 +322,7 @@ async def test_a_damaged_chunk_is_named_and_left_out_and_the_rest_is_served(
     serve: Any, kit: SimpleNamespace, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     config = kit.config(replay=PROCESS)
-    async with serve(config, adopt=True) as service:
+    async with serve(config) as service:
         inserts = await service.client.inserts()
         await insert_each(inserts, kit, range(1, 4))
     async with redis_of(embedded(tmp_path)) as stored:
@@ -338,7 +343,7 @@ async def test_a_damaged_chunk_is_named_and_left_out_and_the_rest_is_served(
 
 async def test_consumed_items_stay_consumed_and_leases_come_back_after_a_restart(serve: Any, kit: SimpleNamespace) -> None:
     config = kit.config(replay={**PROCESS, "snapshot_every_s": 60.0}, tables={"replay": {"sampler": "fifo", "consume": True}})
-    async with serve(config, adopt=True) as service:
+    async with serve(config) as service:
         inserts = await service.client.inserts()
         await inserts.insert(1, kit.body(kit.segment(steps=8, closed=True)), final=True)
         samples = await service.client.samples()
@@ -355,16 +360,20 @@ async def test_consumed_items_stay_consumed_and_leases_come_back_after_a_restart
         await samples.ask(credits=2, batch_size=4)
         answer, columns = await samples.reply()
         assert columns["info.key"].tolist() == [5, 6, 7, 8]
-        assert (await service.client.info()).tables[0].facts.items == 4
+        assert (await service.client.info()).tables[0].leased_items == 4
 
 
 async def test_a_second_service_of_the_same_shard_ends_the_first(serve: Any, kit: SimpleNamespace) -> None:
     config = kit.config(replay=PROCESS)
-    async with serve(config, adopt=True) as first:
-        inserts = await first.client.inserts()
-        await inserts.insert(1, kit.body(kit.segment()))
-        async with serve(config) as second:
-            await inserts.send(2, kit.body(kit.segment(first_sequence=10)))
-            await asyncio.wait({first.serving}, timeout=10)
-            assert "has taken over this shard" in str(first.serving.exception())
-            assert (await second.client.info()).env_steps == 10
+
+    async def first_that_is_taken_over() -> None:
+        async with serve(config) as first:
+            inserts = await first.client.inserts()
+            await inserts.insert(1, kit.body(kit.segment()))
+            async with serve(config) as second:
+                await inserts.send(2, kit.body(kit.segment(first_sequence=10)))
+                await asyncio.wait({first.serving}, timeout=10)
+                assert (await second.client.info()).env_steps == 10
+
+    with pytest.raises(NotOwnerError, match="has taken over this shard"):
+        await first_that_is_taken_over()

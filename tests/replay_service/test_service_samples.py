@@ -19,15 +19,6 @@ async def fill(service: Any, kit: SimpleNamespace, steps: int = 100) -> None:
     await inserts.insert(1, kit.body(kit.segment(steps=steps, closed=True)), final=True)
 
 
-async def nothing_comes(samples: Any) -> bool:
-    """Whether the service, asked for something else since, has sent no message."""
-    try:
-        await samples.reply(deadline_s=0.1)
-    except TimeoutError:
-        return True
-    return False
-
-
 async def test_credits_bound_what_is_sent_and_one_message_holds_several_batches(serve: Any, kit: SimpleNamespace) -> None:
     async with serve(kit.config()) as service:
         await fill(service, kit)
@@ -37,7 +28,7 @@ async def test_credits_bound_what_is_sent_and_one_message_holds_several_batches(
         second, _ = await samples.reply()
         assert [len(first.draws), len(second.draws)] == [3, 2]
         assert len(columns["reward"]) == 12
-        assert await nothing_comes(samples)
+        assert await samples.nothing_comes()
 
 
 async def test_a_learner_that_came_first_is_served_as_soon_as_rows_come(serve: Any, kit: SimpleNamespace) -> None:
@@ -61,7 +52,7 @@ async def test_the_limiter_stops_samples_and_an_insert_wakes_them(serve: Any, ki
         answer, _ = await samples.reply()
         assert len(answer.draws) == 2  # surplus 0 -> -4 -> -8, below -4
         waiting = asyncio.create_task(samples.reply())
-        await inserts.insert(2, kit.body(kit.segment(first_sequence=11, steps=10, closed=True)))  # surplus 2
+        await inserts.insert(2, kit.body(kit.segment(first_sequence=11, steps=10, closed=True, episode=1)))  # surplus 2
         answer, _ = await waiting
         assert len(answer.draws) == 2  # 2 -> -2 -> -6
 
@@ -162,13 +153,13 @@ async def test_ranks_of_a_group_get_a_round_or_nothing(serve: Any, kit: SimpleNa
         await fill(service, kit, steps=12)
         ranks = [await service.client.samples(f"learner-{rank}", learner_group="group", rank=rank, world=2) for rank in range(2)]
         await ranks[0].ask(credits=2, batch_size=4)
-        assert await nothing_comes(ranks[0])
+        assert await ranks[0].nothing_comes()
         await ranks[1].ask(credits=1, batch_size=4)
         (_, first), (_, second) = [await rank.reply() for rank in ranks]
         assert first["info.key"].tolist() == [1, 2, 3, 4]
         assert second["info.key"].tolist() == [5, 6, 7, 8]
         await ranks[1].ask(credits=1, batch_size=4)
-        assert await nothing_comes(ranks[1])  # four items are left: not a round of two batches
+        assert await ranks[1].nothing_comes()  # four items are left: not a round of two batches
 
 
 async def test_a_reader_that_stops_reading_costs_no_more_than_its_credits(serve: Any, kit: SimpleNamespace) -> None:
