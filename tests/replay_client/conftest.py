@@ -82,10 +82,10 @@ class Service:
         context = RoleContext(self.config, self.folder, "run", "replay", index=self.index, stop=self._stop)
         self._thread = threading.Thread(target=run, args=(context,))
         self._thread.start()
-        eventually(self._answers)
+        eventually(self.answers)
         return self
 
-    def _answers(self) -> bool:
+    def answers(self) -> bool:
         try:
             return not self.info().recovering
         except SojournError:
@@ -93,7 +93,8 @@ class Service:
 
     def stop(self) -> None:
         self._stop.set()
-        self._thread.join(DEADLINE_S)
+        if self._thread.ident is not None:
+            self._thread.join(DEADLINE_S)
         assert not self._thread.is_alive()
 
     def address(self) -> str:
@@ -122,9 +123,9 @@ def make_service(tmp_path: Path) -> Iterator[Callable[..., Service]]:
     """Services of one run folder; stopped at the end."""
     services: list[Service] = []
 
-    def make(**settings: Any) -> Service:
+    def make(*, started: bool = True, **settings: Any) -> Service:
         services.append(Service(tmp_path, settings, len(services)))
-        return services[-1].start()
+        return services[-1].start() if started else services[-1]
 
     yield make
     for service in services:

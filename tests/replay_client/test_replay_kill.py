@@ -1,0 +1,55 @@
+"""Is every step stored once when the service is killed under load and a new life of it reads its Redis?"""
+
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from sojourn.config.load import dump_config
+from sojourn.experience import Segment
+
+SEGMENTS = 500
+
+
+@pytest.fixture
+def killable(make_service: Any, soon: Callable[..., Any]):
+    """A service whose first life is a process of its own; the later ones run here, as always."""
+    service = make_service(started=False, replay={"durability": "process", "insert_window": 4})
+    (service.folder / "config.yaml").write_text(dump_config(service.config))
+    arguments = ["--run-folder", str(service.folder), "--run-id", "run", "--index", str(service.index)]
+    process = subprocess.Popen([sys.executable, "-m", "replay", *arguments])
+    soon(service.answers)
+    yield service, process
+    if process.poll() is None:
+        process.kill()
+    process.wait()
+
+
+def test_every_step_is_stored_once_after_kill_9(
+    killable: tuple[Any, subprocess.Popen[bytes]], make_segment: Callable[..., Segment], soon: Callable[..., Any]
+):
+    service, process = killable
+    actor = service.actor(fleet={"flush_bytes": 1_024, "flush_age_s": 0.01}, buffer_bytes=1 << 16)
+
+    def step() -> None:
+        for number in range(SEGMENTS):
+            actor.insert(make_segment(0, 8 * number))
+
+    stepping = threading.Thread(target=step)
+    stepping.start()
+    soon(lambda: actor.pace().env_steps >= 800)
+    process.kill()
+    process.wait()
+    assert stepping.is_alive()  # under load
+
+    service.start()
+    stepping.join(20.0)
+    assert actor.drain(20.0)
+    info = service.info()
+    assert (info.env_steps, info.rows) == (8 * SEGMENTS, 8 * SEGMENTS)
+    assert (info.refused, info.gaps) == (0, 0)
+    assert info.service_incarnation > 0
+    actor.close()
