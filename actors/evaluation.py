@@ -150,7 +150,7 @@ class Evaluator:
     def _film(self, snapshot: ParameterSnapshot, number: int, seed: int) -> None:
         """A video of every `video_every`-th evaluation and of the last one; where that is impossible, say so once."""
         last = self._context.stop.is_set()
-        if not self._films or not (last or number % self._context.config.evaluation.video_every == 0):
+        if not self._films or not (last or (number + 1) % self._context.config.evaluation.video_every == 0):
             return
         file = self.video_file(snapshot)
         try:

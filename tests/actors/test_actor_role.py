@@ -67,6 +67,8 @@ def test_an_environment_past_hope_ends_the_actor_after_its_good_steps_are_delive
     with pytest.raises(EnvironmentFault, match=r"observation has shape \(4,\)"):
         actor.end(20.0)
     assert [segment.reward.tolist() for segment in actor.sink.segments] == [[1.0], [1.0]]
+    seeds = [segment.observation["observation"][0, 0] for segment in actor.sink.segments]
+    assert seeds[0] != seeds[1]
     assert actor.sink.total("failed") == 2
 
 
