@@ -114,7 +114,7 @@ def _evaluation(record: Progress, config: Config) -> str:
 def _roles(record: Progress) -> str:
     """ "actor 4/4  learner 1/1": how many of each answer."""
     said, up = Counter(map(kind_of, record.roles)), Counter(kind_of(name) for name, is_up in record.roles.items() if is_up)
-    return "  ".join(f"{kind} {up[kind]}/{number}" for kind, number in said.items()) or "none yet"
+    return "  ".join(f"{kind} {up[kind]}/{number}" for kind, number in said.items()) or "none"
 
 
 def kind_of(role: str) -> str:

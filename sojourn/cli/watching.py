@@ -58,7 +58,8 @@ def show_top(
 def _now(path: Path, config: Config) -> Progress | None:
     """As the roles say now, over one second; as it was recorded last if the run has stopped."""
     if not is_driven(path):
-        return next(reversed(read_progress(path)), None)
+        last = next(reversed(read_progress(path)), None)
+        return last and replace(last, roles={}, env_steps_per_s=0.0, updates_per_s=0.0)
     with Monitor(path, config.learners.table) as monitor:
         monitor.read()
         time.sleep(SPAN_S)

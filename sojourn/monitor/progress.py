@@ -6,11 +6,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sojourn.monitor.scrape import Reading, Sample
-from sojourn.monitor.sums import Readings, buckets, highest, mean, quantile, total, values
+from sojourn.monitor.sums import Buckets, Readings, added, buckets, highest, mean, quantile, total, values
 
 RATE_WINDOW_S = 10.0
 """Rates are over so long: shorter ones flicker with every publication and checkpoint."""
 
+DURATIONS, LAGS = "sojourn_actor_action_duration_seconds", "sojourn_learner_policy_lag_versions"
 LEARNER_PREFIX = "sojourn_learner_"
 
 
@@ -30,6 +31,10 @@ LASTING = frozenset(
     }
 )
 """Series that stay true while their role is away: the curve must not fall to zero because a shard restarts."""
+
+
+Life = tuple[str, int, float]
+"""A role's name, process and start."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +57,8 @@ class Progress:
     updates_per_s: learner steps.  training_return: mean over actors of their last episodes, exploration included.
     replay_items, replay_capacity_items: of the learner's table.  replay_oldest_s, replay_age_s: oldest and mean age of its items.
     policy_lag: mean of (version learnt now - version that acted) over recent batches.
-    duration_p50_s, duration_p99_s: of actions since their actors began.  duration_counts: that histogram, cumulative, by bound.
+    duration_p50_s, duration_p99_s: of actions in this launch.  duration_counts: their histogram, cumulative, by upper bound.
+    lag_counts: the same of the lag of drawn items.
     sample_wait_share: part of the learners' time spent waiting for batches, 0 to 1.
     restarts: times that each role came back in this launch.  roles: by name, whether it answers.
     learner: the learners' own gauges without their prefix (losses, entropy, gradient norms ...).
@@ -110,6 +116,7 @@ class Reckoner:
         self._table = table
         self._recent: deque[_Counts] = deque()
         self._known: dict[str, Reading] = {}
+        self._counted: dict[str, dict[Life, Buckets]] = {DURATIONS: {}, LAGS: {}}
         self._lives: dict[str, tuple[int, float]] = {}
         self._restarts: dict[str, int] = {}
         self._began_s: float | None = None
@@ -125,7 +132,7 @@ class Reckoner:
         before = self._window(now)
         span_s = max(now.at_s - before.at_s, 1e-9)
         table = {"table": self._table}
-        durations = buckets(readings, "sojourn_actor_action_duration_seconds")
+        durations, lags = self._all_lives(readings, DURATIONS), self._all_lives(readings, LAGS)
         return Progress(
             time_s=time_s,
             elapsed_s=clock_s - self._began_s,
@@ -150,9 +157,17 @@ class Reckoner:
             restarts=dict(self._restarts),
             roles=roles,
             duration_counts={_bound(bound): count for bound, count in durations.items()},
-            lag_counts={_bound(b): count for b, count in buckets(readings, "sojourn_learner_policy_lag_versions").items()},
+            lag_counts={_bound(bound): count for bound, count in lags.items()},
             learner=_learner_gauges(readings),
         )
+
+    def _all_lives(self, readings: Readings, histogram: str) -> Buckets:
+        """A histogram over all lives of roles in this launch: those that have ended count with what they said last."""
+        lives = self._counted[histogram]
+        for name, reading in readings.items():
+            if found := buckets({name: reading}, histogram):
+                lives[(name, *reading.life)] = found
+        return added(lives.values())
 
     def _window(self, now: _Counts) -> _Counts:
         """The oldest counts within the window, at least one reading old if there is one."""

@@ -1,12 +1,12 @@
 """How do the numbers of many roles become one? Sums, means and quantiles over readings. Pure."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from sojourn.monitor.scrape import Reading
 
 Readings = Mapping[str, Reading]
-Buckets = dict[float, float]
+Buckets = Mapping[float, float]
 """Upper bound -> how many observations lie at or below it, as Prometheus histograms count."""
 
 
@@ -44,12 +44,16 @@ def mean(readings: Readings, name: str, weight: str) -> float | None:
 
 def buckets(readings: Readings, name: str) -> Buckets:
     """A histogram summed over roles and labels."""
-    summed: Buckets = {}
-    for reading in readings.values():
-        for sample in reading.samples:
-            if sample.name == f"{name}_bucket":
-                bound = float(sample.labels["le"])
-                summed[bound] = summed.get(bound, 0.0) + sample.value
+    samples = (sample for reading in readings.values() for sample in reading.samples if sample.name == f"{name}_bucket")
+    return added({float(sample.labels["le"]): sample.value} for sample in samples)
+
+
+def added(parts: Iterable[Buckets]) -> Buckets:
+    """The sum of histograms with the same bounds."""
+    summed: dict[float, float] = {}
+    for part in parts:
+        for bound, count in part.items():
+            summed[bound] = summed.get(bound, 0.0) + count
     return dict(sorted(summed.items()))
 
 

@@ -1,13 +1,16 @@
 """What did a run record, as columns ready to be drawn? Reads files of the run's folder."""
 
 import json
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from sojourn.config import Config
 from sojourn.monitor import Progress, read_progress
+from sojourn.monitor.sums import Buckets, added
 from sojourn.run_folder import RunIdentity, read_run, run_config
 
 MOST_POINTS = 1_000
@@ -34,6 +37,11 @@ class History:
     @property
     def last(self) -> Progress | None:
         return self.records[-1] if self.records else None
+
+    def counts(self, histogram: Callable[[Progress], Mapping[str, float]]) -> Buckets:
+        """A histogram over all launches of the run."""
+        ends = [one for one, after in pairwise(self.records) if after.elapsed_s < one.elapsed_s]
+        return added({float(bound): count for bound, count in histogram(one).items()} for one in [*ends, *self.records[-1:]])
 
     def over_env_steps(self, value: Callable[[Progress], float | None]) -> Points:
         """A quantity over environment steps, where it is known."""
@@ -62,7 +70,7 @@ def active_seconds(records: Sequence[Progress]) -> list[float]:
     return active
 
 
-def shares(counts: dict[str, float]) -> list[tuple[str, float]]:
+def shares(counts: Buckets) -> list[tuple[str, float]]:
     """Cumulative counts by upper bound -> share of each bucket by its label, empty ends left out."""
     bounds = list(counts)
     everything = max(counts.values(), default=0.0)
@@ -70,7 +78,7 @@ def shares(counts: dict[str, float]) -> list[tuple[str, float]]:
         return []
     parts, below = [], 0.0
     for index, bound in enumerate(bounds):
-        label = f"over {bounds[index - 1]}" if bound == "inf" and index else f"to {bound}"
+        label = f"over {bounds[index - 1]:g}" if math.isinf(bound) and index else f"to {bound:g}"
         parts.append((label, (counts[bound] - below) / everything))
         below = counts[bound]
     filled = [index for index, (_, part) in enumerate(parts) if part > 0]

@@ -10,6 +10,7 @@ import matplotlib
 from matplotlib.figure import Figure
 
 from sojourn.config.load import shown_config
+from sojourn.monitor.sums import quantile
 from sojourn.readable import count, number, seconds
 from sojourn.report.figures import FIGURES
 from sojourn.report.history import History, read_history
@@ -101,11 +102,15 @@ def _summary(history: History) -> str:
         ("expected return", number(config.run.expected_return)),
     ]
     if last:
+        durations = history.counts(lambda record: record.duration_counts)
         pairs += [
             ("environment steps", f"{last.env_steps:,}"),
             ("learner steps", f"{last.learner_step:,}"),
             ("time", seconds(history.active_s[-1])),
-            ("action duration", f"half within {seconds(last.duration_p50_s)}, 99 % within {seconds(last.duration_p99_s)}"),
+            (
+                "action duration",
+                f"half within {seconds(quantile(durations, 0.5))}, 99 % within {seconds(quantile(durations, 0.99))}",
+            ),
             ("replay at the end", f"{count(last.replay_items)} of {count(last.replay_capacity_items)} items"),
             ("restarts of roles", ", ".join(f"{name} {times}" for name, times in last.restarts.items()) or "none"),
         ]

@@ -168,14 +168,12 @@ def test_status_of_a_stopped_run_is_its_last_record(here, sojourn):
     for said in (
         f"{path}  stopped  Pendulum-v1 sac",
         "12,345 of 1 M",
-        "812/s",
         "training -812.3",
         "evaluation -640.2 +- 30.1 (best -600, expected -200)",
         "oldest 40 s",
         "lag 1.25 versions",
         "half within 1.2 ms, 99 % within 8.2 ms",
-        "actor 1/2  learner 1/1",
-        "restarts 1",
+        "roles      none   restarts 1",
     ):
         assert said in out
 

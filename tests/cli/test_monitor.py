@@ -139,6 +139,17 @@ def test_a_role_that_comes_back_with_its_old_process_id_still_counts_as_restarte
     assert record.restarts == {"actor-0": 1}
 
 
+def test_durations_of_lives_that_ended_still_count(tmp_path, start):
+    first, second = start(tmp_path, "actor-0"), start(tmp_path, "actor-1")
+    first.histogram("sojourn_actor_action_duration_seconds").observe(0.5)
+    second.histogram("sojourn_actor_action_duration_seconds").observe(0.5)
+    with Monitor(tmp_path) as monitor:
+        assert monitor.read().duration_counts["inf"] == 2
+        (tmp_path / "roles" / "actor-1.json").unlink()
+        start(tmp_path, "actor-0").histogram("sojourn_actor_action_duration_seconds").observe(0.5)
+        assert monitor.read().duration_counts["inf"] == 3
+
+
 @pytest.mark.parametrize(
     ("counts", "share", "value"),
     [

@@ -12,7 +12,7 @@ from sojourn.errors import ConfigError
 from sojourn.monitor import Progress
 from sojourn.monitor.recorder import Recorder
 from sojourn.report import write_report
-from sojourn.report.history import active_seconds, shares
+from sojourn.report.history import active_seconds, read_history, shares
 from sojourn.run_folder import create_run
 
 
@@ -145,6 +145,11 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path):
         write_report(tmp_path)
 
 
+def test_durations_are_counted_over_all_launches(recorded):
+    history = read_history(recorded)
+    assert history.counts(lambda one: one.duration_counts)[math.inf] == 200  # 100 in each
+
+
 def test_launches_follow_each_other_on_the_time_axis():
     records = [Progress(0.0, elapsed_s) for elapsed_s in (0.0, 5.0, 9.0, 1.0, 4.0)]
     assert active_seconds(records) == [0.0, 5.0, 9.0, 10.0, 13.0]
@@ -154,9 +159,9 @@ def test_launches_follow_each_other_on_the_time_axis():
     ("counts", "parts"),
     [
         ({}, []),
-        ({"1": 0.0, "inf": 0.0}, []),
-        ({"1": 0.0, "2": 1.0, "4": 4.0, "inf": 4.0}, [("to 2", 0.25), ("to 4", 0.75)]),
-        ({"1": 1.0, "inf": 2.0}, [("to 1", 0.5), ("over 1", 0.5)]),
+        ({1.0: 0.0, math.inf: 0.0}, []),
+        ({1.0: 0.0, 2.0: 1.0, 4.0: 4.0, math.inf: 4.0}, [("to 2", 0.25), ("to 4", 0.75)]),
+        ({1.0: 1.0, math.inf: 2.0}, [("to 1", 0.5), ("over 1", 0.5)]),
     ],
 )
 def test_cumulative_counts_become_shares_without_empty_ends(counts, parts):
