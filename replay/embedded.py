@@ -48,6 +48,20 @@ class ServerLife:
         except psutil.NoSuchProcess:
             return None
 
+    def end(self) -> None:
+        """SIGTERM (the server then writes out its file), SIGKILL if that takes too long. Only a process verified to be ours."""
+        process = self.process()
+        if process is None:
+            return
+        try:
+            process.terminate()
+            process.wait(STOP_DEADLINE_S)
+        except psutil.NoSuchProcess:
+            return
+        except psutil.TimeoutExpired:
+            process.kill()
+            process.wait(STOP_DEADLINE_S)
+
 
 class EmbeddedServer:
     """One shard's own server. Invariant: at most one server process lives on `RUN/redis/<shard>/`.
@@ -76,11 +90,7 @@ class EmbeddedServer:
 
     def life(self) -> ServerLife | None:
         """What the lock file says, whether or not that process still lives."""
-        try:
-            fields = json.loads((self.folder / f"{self.shard}.json").read_text())
-            return ServerLife(**{**fields, "flags": tuple(fields["flags"])})
-        except (FileNotFoundError, ValueError, TypeError, KeyError):
-            return None
+        return read_life(self.folder / f"{self.shard}.json")
 
     def alive(self) -> bool:
         self._reap()
@@ -97,7 +107,7 @@ class EmbeddedServer:
             if life is not None and self.alive():
                 if life.flags == tuple(self._flags):
                     return False
-                self._end(life)  # another durability or size was asked for: the same files, new flags
+                life.end()  # another durability or size was asked for: the same files, new flags
             self._start()
             return True
 
@@ -106,7 +116,8 @@ class EmbeddedServer:
         with self._starting():
             life = self.life()
             if life is not None:
-                self._end(life)
+                life.end()
+            self._reap()
             (self.folder / f"{self.shard}.json").unlink(missing_ok=True)
         remove_socket(self.socket)
 
@@ -138,23 +149,6 @@ class EmbeddedServer:
         lines = self.log_file.read_text(errors="replace").strip().splitlines()
         return " | ".join(lines[-3:]) or "none"
 
-    def _end(self, life: ServerLife) -> None:
-        """SIGTERM (the server then flushes its file), SIGKILL if that takes too long. Only a process verified to be ours."""
-        process = life.process()
-        if process is None:
-            return
-        try:
-            process.terminate()
-            if self._child is not None and self._child.pid == life.pid:
-                self._child.wait(STOP_DEADLINE_S)
-            else:
-                process.wait(STOP_DEADLINE_S)
-        except psutil.NoSuchProcess:
-            return
-        except (psutil.TimeoutExpired, subprocess.TimeoutExpired):
-            process.kill()
-            process.wait(STOP_DEADLINE_S)
-
     def _reap(self) -> None:
         if self._child is not None and self._child.poll() is not None:
             self._child = None
@@ -166,6 +160,14 @@ class EmbeddedServer:
         with (self.folder / f"{self.shard}.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
+
+
+def read_life(lock_file: Path) -> ServerLife | None:
+    try:
+        fields = json.loads(lock_file.read_text())
+        return ServerLife(**{**fields, "flags": tuple(fields["flags"])})
+    except (FileNotFoundError, ValueError, TypeError, KeyError):
+        return None
 
 
 def server_flags(folder: Path, socket_file: Path, appendfsync: str, memory_bytes: int, rewrite_min_bytes: int) -> list[str]:

@@ -13,10 +13,13 @@ import numpy as np
 import psutil
 import pytest
 import redis.asyncio
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from protos import replay_pb2 as pb
 from replay.embedded import EmbeddedServer
 from replay.redis_store import NotOwnerError
+from replay.server import ReplayServer
+from sojourn.metrics import Metrics
 from sojourn.roles import announced
 
 PROCESS = {"durability": "process"}
@@ -53,6 +56,16 @@ async def redis_pid(tmp_path: Path, kit: SimpleNamespace) -> int:
 async def insert_each(inserts: Any, kit: SimpleNamespace, numbers: range) -> list[int]:
     """Ten steps a message, each following the one before; returns the outcomes."""
     return [(await inserts.insert(number, kit.body(kit.segment(first_sequence=10 * number - 10)))).outcome for number in numbers]
+
+
+async def rest_of(inserts: Any) -> tuple[list[int], str]:
+    """Numbers that are still acknowledged, and what the stream ends with."""
+    numbers = []
+    try:
+        while True:
+            numbers.append((await inserts.reply()).message_number)
+    except grpc.aio.AioRpcError as error:
+        return numbers, error.details() or ""
 
 
 async def drawn_keys(service: Any, batches: int = 50) -> dict[int, float]:
@@ -377,3 +390,72 @@ async def test_a_second_service_of_the_same_shard_ends_the_first(serve: Any, kit
 
     with pytest.raises(NotOwnerError, match="has taken over this shard"):
         await first_that_is_taken_over()
+
+
+async def test_a_service_that_reads_back_says_so_and_serves_nothing_yet(kit: SimpleNamespace, tmp_path: Path) -> None:
+    server = ReplayServer(kit.config(replay=PROCESS), tmp_path, run_id="run", index=0, metrics=Metrics("replay"))
+    client = kit.client(await server.open("127.0.0.1:0"))
+    health = health_pb2_grpc.HealthStub(client.channel)
+    try:
+        assert (await health.Check(health_pb2.HealthCheckRequest())).status == health_pb2.HealthCheckResponse.NOT_SERVING
+        assert (await client.info()).recovering
+        for call in (client.hello(), client.stub.Consumed(pb.ConsumedRequest())):
+            with pytest.raises(grpc.aio.AioRpcError, match="recovering: reading back") as caught:
+                await call
+            assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+    finally:
+        await client.close()
+        await server.close()
+        await server.stop_embedded()
+
+
+async def test_level_disk_syncs_before_it_acknowledges(serve: Any, kit: SimpleNamespace, tmp_path: Path) -> None:
+    async with serve(kit.config(replay={"durability": "disk"})) as service, redis_of(embedded(tmp_path)) as stored:
+        inserts = await service.client.inserts()
+        assert await insert_each(inserts, kit, range(1, 4)) == [ACCEPTED] * 3
+        assert await stored.config_get("appendfsync") == {"appendfsync": "always"}
+        assert (await stored.execute_command("WAITAOF", 1, 0, 1))[0] == 1
+        assert (await service.client.hello("learner-0", pb.ROLE_LEARNER)).durability == "disk"
+
+
+async def test_at_level_memory_a_life_goes_on_after_a_restart_that_forgot_it(serve: Any, kit: SimpleNamespace) -> None:
+    async with serve(kit.config()) as service:
+        inserts = await service.client.inserts()
+        assert await insert_each(inserts, kit, range(1, 4)) == [ACCEPTED] * 3
+    async with serve(kit.config()) as service:
+        life = inserts.incarnation
+        granted = await service.client.hello(last_incarnation=life, inherit_incarnation=life)
+        assert (granted.incarnation, granted.last_message_number) == (life, 0)
+        again = await service.client.inserts(incarnation=life)
+        assert await insert_each(again, kit, range(4, 6)) == [ACCEPTED] * 2
+        assert (await service.client.info()).env_steps == 20
+
+
+async def test_a_stopping_service_answers_what_it_took_and_keeps_its_last_priorities(serve: Any, kit: SimpleNamespace) -> None:
+    config = kit.config(replay={**PROCESS, "snapshot_every_s": 60.0})
+    async with serve(config) as service:
+        inserts = await service.client.inserts()
+        for number in range(1, 9):
+            await inserts.send(number, kit.body(kit.segment(first_sequence=10 * number - 10)))
+        first = await inserts.reply()
+        learner = await service.client.hello("learner-0", pb.ROLE_LEARNER)
+        await service.client.stub.UpdatePriorities(
+            pb.UpdatePrioritiesRequest(
+                client_id="learner-0",
+                incarnation=learner.incarnation,
+                table="replay",
+                keys=np.array([1], "<u8").tobytes(),
+                priorities=np.array([0.0], "<f4").tobytes(),
+            )
+        )
+        service.stop.set()
+        await service.serving
+        closing = asyncio.create_task(service.server.close())
+        acknowledged, said = await rest_of(inserts)
+        assert said == "the replay service is stopping"
+        await closing
+    async with serve(config) as service:
+        granted = await service.client.hello(last_incarnation=inserts.incarnation, inherit_incarnation=inserts.incarnation)
+        assert granted.last_message_number >= max([first.message_number, *acknowledged])
+        assert (await service.client.info()).env_steps == 10 * granted.last_message_number
+        assert 1 not in await drawn_keys(service)
