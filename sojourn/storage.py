@@ -51,6 +51,7 @@ class Storage:
                 _replace_local(self._local, folder, files)
                 return
             self.remove_folder(folder)
+            self._files.create_dir(f"{self._root}/{folder}", recursive=True)
             for name, content in files.items():
                 with self._files.open_output_stream(f"{self._root}/{folder}/{name}") as stream:
                     stream.write(content)

@@ -1,0 +1,62 @@
+"""Batches on their way to the device, and priorities on their way back."""
+
+import numpy as np
+import torch
+
+from learners.batches import SMALLEST_PRIORITY, LatePriorities, train_batch
+
+CPU = torch.device("cpu")
+
+
+def test_every_column_arrives_with_its_values_and_floats_as_float32(make_batch):
+    batch = make_batch()
+    there = train_batch(batch, CPU)
+    assert set(there.columns) == set(batch.columns)
+    for name, column in batch.columns.items():
+        np.testing.assert_allclose(there[name].numpy(), column, rtol=1e-6)
+    np.testing.assert_array_equal(there.loss_weight.numpy(), batch.loss_weight)
+    assert there["duration_s"].dtype == there["reward"].dtype == torch.float32
+    assert there["mask"].dtype == torch.bool
+    assert there["policy_version"].dtype == torch.int64
+
+
+def test_the_tensors_are_a_copy_that_outlives_the_message(make_batch):
+    batch = make_batch()
+    there = train_batch(batch, CPU)
+    expected = batch.columns["reward"].copy()
+    batch.columns["reward"].setflags(write=True)
+    batch.columns["reward"][:] = 0
+    np.testing.assert_array_equal(there["reward"].numpy(), expected)
+
+
+def test_images_stay_bytes_and_ragged_or_empty_columns_do_no_harm(make_batch):
+    batch = make_batch()
+    batch.columns["observation.camera"] = np.arange(4 * 6, dtype=np.uint8).reshape(4, 2, 3)
+    batch.columns["nothing"] = np.zeros((4, 0), np.float32)
+    there = train_batch(batch, CPU)
+    assert there["observation.camera"].dtype == torch.uint8
+    np.testing.assert_array_equal(there["observation.camera"].numpy(), batch.columns["observation.camera"])
+    assert there["nothing"].shape == (4, 0)
+
+
+def test_priorities_come_back_one_update_late(make_batch):
+    late = LatePriorities(CPU)
+    first, second = make_batch(seed=1), make_batch(seed=2)
+    assert late.exchange(first, torch.tensor([1.0, 2.0, 3.0, 4.0])) is None
+    update = late.exchange(second, torch.zeros(4))
+    assert update.priority.tolist() == [1.0, 2.0, 3.0, 4.0]
+    np.testing.assert_array_equal(update.key, first.info.key)
+    last = late.take()
+    np.testing.assert_array_equal(last.priority, np.full(4, SMALLEST_PRIORITY, np.float32))
+    assert late.take() is None
+
+
+def test_priorities_that_are_not_finite_are_left_out(make_batch):
+    late = LatePriorities(CPU)
+    late.exchange(make_batch(), torch.tensor([1.0, torch.nan, 3.0, torch.inf]))
+    update = late.take()
+    assert update.key.tolist() == [1, 3]
+    assert update.priority.tolist() == [1.0, 3.0]
+    assert update.shard.tolist() == [0, 0]
+    late.exchange(make_batch(), torch.full((4,), torch.nan))
+    assert late.take() is None
