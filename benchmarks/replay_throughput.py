@@ -27,6 +27,7 @@ from sojourn.config.load import dump_config
 from sojourn.config.schema import FleetSettings, LimiterSettings, ReplaySettings, TableDurationSettings, TableSettings
 from sojourn.errors import UnavailableError
 from sojourn.experience import EndKind, PriorityUpdate, Segment
+from sojourn.launcher.leftovers import end_embedded_servers
 from sojourn.roles import Address, announced_address
 
 OBSERVATIONS, ACTIONS = 17, 6  # HalfCheetah-v5
@@ -91,6 +92,7 @@ def served(config: Config, folder: Path) -> Iterator[Address]:
     finally:
         service.send_signal(signal.SIGTERM)
         service.wait(30)
+        end_embedded_servers(config, folder)  # a service that failed has left its own behind
 
 
 @contextmanager
