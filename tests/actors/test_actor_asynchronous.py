@@ -52,13 +52,13 @@ def test_an_action_over_the_time_limit_is_killed_and_delivered(
     acting: Any, configured: Callable[..., Config], tmp_path: Any, on_kill: str
 ):
     environment = {"length": 5, "fault": "hang", "fault_at": 3, "once": str(tmp_path / "came")}
-    environment |= {"step_timeout_s": 0.3, "killed_reward": -9.0, "on_kill": on_kill}
+    environment |= {"step_timeout_s": 1.0, "killed_reward": -9.0, "on_kill": on_kill}
     made = acting(configured(environment))
     with closing(asynchronous(made.parts)) as rollout:
         killed, whole = islice(rollout, 2)
     assert killed.reward.tolist() == [1.0, 2.0, -9.0]
     assert killed.end_kind.tolist() == [EndKind.COMPLETED, EndKind.COMPLETED, EndKind.KILLED]
-    assert killed.duration_s[-1] == 0.3
+    assert killed.duration_s[-1] == 1.0
     assert killed.observation["observation"][-2:].tolist() == [[1.0, 0.0, 2.0]] * 2
     assert (killed.terminated[-1], killed.truncated[-1], killed.closed) == (on_kill == "terminated", on_kill == "truncated", True)
     assert whole.first_sequence == 4
@@ -66,18 +66,15 @@ def test_an_action_over_the_time_limit_is_killed_and_delivered(
     assert (made.counts("killed"), made.counts("crashed")) == (1, 0)
 
 
-def test_slots_advance_independently_and_their_durations_are_their_own(
-    acting: Any, configured: Callable[..., Config], until: Any
-):
-    config = configured({"length": 3, "slow_s": 0.05}, environments=4)
-    made = acting(config)
+def test_slots_act_at_the_same_time_and_each_duration_is_its_own(acting: Any, configured: Callable[..., Config], until: Any):
+    made = acting(configured({"length": 3, "slow_s": 0.1}, environments=4))
     with closing(asynchronous(made.parts)) as rollout:
+        until(rollout, lambda segments: len({segment.lane for segment in segments}) == 4)
         started_s = time.monotonic()
-        segments = until(rollout, lambda segments: len({segment.lane for segment in segments}) == 4)
-        assert time.monotonic() - started_s < 10.0
-    for segment in segments:
-        assert (segment.duration_s >= 0.05).all()
-        assert (segment.duration_s < 0.5).all()
+        acted_s = sum(segment.duration_s.sum() for segment in islice(rollout, 8))
+        elapsed_s = time.monotonic() - started_s
+    assert acted_s >= 24 * 0.1
+    assert acted_s > 2 * elapsed_s
 
 
 def test_a_slow_completion_is_handed_over_at_once(acting: Any, configured: Callable[..., Config]):

@@ -181,7 +181,7 @@ def test_rows_older_than_flush_age_are_handed_over(acting: Any, configured: Call
     made = acting(configured({"length": 500, "slow_s": 0.02}, segment_steps=100, flush_age_s=0.1))
     with closing(lockstep(made.parts)) as rollout:
         segment = next(rollout)
-    assert 4 <= len(segment) <= 20
+    assert len(segment) < 100
     assert not segment.closed
 
 

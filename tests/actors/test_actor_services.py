@@ -1,0 +1,194 @@
+"""Actors against the real replay and parameter services: nothing is lost or doubled, and processes end as they should."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+
+from actors import role as actor_role
+from replay import role as replay_role
+from replay.client import LearnerConnection, service_info
+from sojourn.config import Config
+from sojourn.config.load import dump_config
+from sojourn.errors import ContractError
+from sojourn.parameters import role as parameters_role
+from sojourn.roles import replay_addresses
+
+
+def served(config: Config) -> Config:
+    """A configuration with a small table that draws without limits, kept in memory."""
+    table = {"capacity_steps": 50_000, "limiter": {"min_size": 1, "samples_per_insert": None}}
+    fields = config.model_dump()
+    fields |= {"tables": {"replay": table}, "replay": {"durability": "memory"}}
+    return Config.model_validate(fields)
+
+
+@pytest.fixture
+def services(roles: Any) -> Callable[[Config], Any]:
+    def start(config: Config) -> Any:
+        roles.start(parameters_role.run, config, "parameters")
+        roles.start(replay_role.run, config, "replay")
+        roles.publish(config)
+        return roles
+
+    return start
+
+
+def info_of(config: Config, run_folder: Path) -> Any:
+    return service_info(replay_addresses(config, run_folder)[0], 20.0)
+
+
+def drawn(config: Config, run_folder: Path) -> Any:
+    """One large batch of whatever the table holds."""
+    table = config.tables["replay"]
+    connection = LearnerConnection(
+        replay_addresses(config, run_folder),
+        run_id="run",
+        client_id="learner-0",
+        table="replay",
+        table_settings=table,
+        learner=config.learners.model_copy(update={"batch_size": 512, "prefetch": 1, "batches_per_message": 1}),
+        total_env_steps=1000,
+    )
+    try:
+        return connection.sample(20.0)
+    finally:
+        connection.close()
+
+
+@pytest.mark.parametrize("rollout", ["lockstep", "asynchronous"])
+def test_every_completed_step_reaches_the_replay_once_and_items_bootstrap_across_segments(
+    services: Any, configured: Callable[..., Config], eventually: Any, rollout: str
+):
+    config = served(configured({"length": 7}, environments=2, segment_steps=4, rollout=rollout, flush_age_s=0.05))
+    run = services(config)
+    stop, running = run.start(actor_role.run, config, "actor")
+    eventually(lambda: info_of(config, run.run_folder).env_steps >= 100)
+    stop.set()
+    running.result(10.0)
+    info = info_of(config, run.run_folder)
+    (client,) = [client for client in info.clients if client.client_id == "actor-0"]
+    assert client.started == client.ended
+    batch = drawn(config, run.run_folder)
+    before, after = batch.columns["observation"], batch.columns["next_observation"]
+    np.testing.assert_array_equal(after[:, :2], before[:, :2])  # the same seed and episode
+    np.testing.assert_array_equal(after[:, 2], before[:, 2] + 1)
+    np.testing.assert_array_equal(batch.columns["reward"][:, 0], after[:, 2])
+    np.testing.assert_array_equal(batch.columns["terminated"], after[:, 2] == 7)
+    assert not batch.columns["truncated"][batch.columns["terminated"]].any()
+
+
+def test_an_episode_that_is_cut_after_its_rows_were_sent_still_gives_every_item(
+    services: Any, configured: Callable[..., Config], eventually: Any, tmp_path: Path
+):
+    environment = {"length": 100, "fault": "nan", "fault_at": 3, "faults_in_a_row": 2}
+    config = served(configured(environment, segment_steps=2))  # both good steps are sent before the third one fails
+    run = services(config)
+    _, running = run.start(actor_role.run, config, "actor")
+    assert "observation holds nan" in str(running.exception(20.0))
+    info = info_of(config, run.run_folder)
+    assert info.env_steps == 4
+    assert info.tables[0].facts.items == 4
+    batch = drawn(config, run.run_folder)
+    last = batch.columns["observation"][:, 2] == 1
+    assert last.any()
+    assert not batch.columns["terminated"].any()
+    np.testing.assert_array_equal(batch.columns["next_observation"][last][:, 2], 2)
+
+
+def test_an_actor_with_another_schema_is_refused_in_one_sentence(
+    services: Any, configured: Callable[..., Config], eventually: Any
+):
+    config = served(configured({"length": 7}))
+    run = services(config)
+    stop, running = run.start(actor_role.run, config, "actor")
+    eventually(lambda: info_of(config, run.run_folder).env_steps > 0)
+    stop.set()
+    running.result(10.0)
+    other = served(Config.model_validate({"environment": {"id": "Pendulum-v1"}, "network": {"hidden": [8]}}))
+    with pytest.raises(ContractError):
+        actor_role.run(run.context(other, "actor"))
+
+
+class Process:
+    """`python -m actors` of a run."""
+
+    def __init__(self, config: Config, run_folder: Path) -> None:
+        (run_folder / "config.yaml").write_text(dump_config(config))
+        self.log = run_folder / "actor.log"
+        with open(self.log, "wb") as log:
+            self.popen = subprocess.Popen(
+                [sys.executable, "-m", "actors", "--run-folder", str(run_folder), "--run-id", "run"],
+                stdout=log,
+                stderr=log,
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+            )
+
+    def children(self) -> list[psutil.Process]:
+        return psutil.Process(self.popen.pid).children()
+
+
+@pytest.fixture
+def process(services: Any) -> Iterator[Callable[[Config], Process]]:
+    started: list[Process] = []
+
+    def start(config: Config) -> Process:
+        run = services(config)
+        started.append(Process(config, run.run_folder))
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.popen.kill()
+        one.popen.wait()
+
+
+def test_a_hung_environment_ends_the_process_with_its_own_exit_code_after_the_kill_was_delivered(
+    process: Any, configured: Callable[..., Config], tmp_path: Path
+):
+    environment = {"fault": "hang", "fault_at": 3, "step_timeout_s": 1.0, "killed_reward": -3.0}
+    config = served(configured(environment))
+    actor = process(config)
+    assert actor.popen.wait(30.0) == 7
+    assert "has not returned from step in slot 0 within 1 s" in actor.log.read_text()
+    assert "Traceback" not in actor.log.read_text()
+    assert info_of(config, tmp_path).env_steps == 3
+    assert -3.0 in drawn(config, tmp_path).columns["reward"]
+
+
+def test_sigterm_during_a_long_action_ends_process_and_slots_within_ten_seconds(
+    process: Any, configured: Callable[..., Config], eventually: Any, tmp_path: Path
+):
+    config = served(configured({"length": 50, "fault": "hang", "fault_at": 3}, rollout="asynchronous", environments=2))
+    actor = process(config)
+    eventually(lambda: any(client.running == 2 for client in info_of(config, tmp_path).clients))
+    slots = actor.children()
+    assert len(slots) == 2
+    asked_s = time.monotonic()
+    actor.popen.send_signal(signal.SIGTERM)
+    assert actor.popen.wait(10.0) == 0
+    assert time.monotonic() - asked_s < 10.0
+    assert not any(slot.is_running() for slot in slots)
+    info = info_of(config, tmp_path)
+    (client,) = [client for client in info.clients if client.client_id == "actor-0"]
+    assert info.env_steps == 4
+    assert (client.started, client.ended) == (6, 6)
+
+
+def test_slots_die_with_their_actor_even_in_the_middle_of_a_step(
+    process: Any, configured: Callable[..., Config], eventually: Any, tmp_path: Path
+):
+    config = served(configured({"length": 50, "fault": "hang", "fault_at": 3}, rollout="asynchronous", environments=2))
+    actor = process(config)
+    eventually(lambda: any(client.running == 2 for client in info_of(config, tmp_path).clients))
+    slots = actor.children()
+    actor.popen.kill()
+    eventually(lambda: not any(slot.is_running() and slot.status() != psutil.STATUS_ZOMBIE for slot in slots))
