@@ -9,9 +9,9 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
-from replay.role import run
 
 from replay.client import ActorConnection, LearnerConnection, ServiceInfo, service_info
+from replay.role import run
 from sojourn.columns import Schema, space_to_json
 from sojourn.config import Config
 from sojourn.errors import SojournError

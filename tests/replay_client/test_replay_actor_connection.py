@@ -41,12 +41,50 @@ def test_what_is_inserted_is_acknowledged_and_counted(service: Any, actor: Actor
     assert actor.pace().env_steps == 80
 
 
-def test_one_message_holds_rows_of_many_lanes(service: Any, actor: ActorConnection, make_segment: MakeSegment):
+def test_one_message_holds_rows_of_many_lanes(service: Any, make_segment: MakeSegment):
+    actor = service.actor(fleet={"environments": 20})
     for lane in range(20):
         actor.insert(make_segment(lane, 0))
     actor.drain(10.0)
 
     assert service.info().clients[0].message_number == 1
+    actor.close()
+
+
+def test_a_message_goes_out_with_a_segment_of_every_slot(service: Any, make_segment: MakeSegment, soon: Soon):
+    actor = service.actor(fleet={"environments": 2, "segment_steps": 8, "flush_age_s": 30.0})
+    actor.insert(make_segment(0, 0))
+    actor.insert(make_segment(1, 0))
+
+    soon(lambda: service.info().env_steps == 16)
+    actor.close()
+
+
+def test_an_actor_waits_for_a_service_that_is_there_and_not_for_one_that_is_away(
+    make_service: Any, make_segment: MakeSegment, soon: Soon
+):
+    """The limiter admits no insert: the actor's segments would only grow old. In an outage it goes on collecting."""
+    limiter = {"min_size": 8, "samples_per_insert": 1.0, "tolerance": 16.0}
+    service = make_service(tables={"replay": {"capacity_steps": 4_096, "limiter": limiter}}, learners={"batch_size": 8})
+    actor = service.actor(fleet={"segment_steps": 8})
+    inserted: list[int] = []
+
+    def step() -> None:
+        for first in range(0, 800, 8):
+            actor.insert(make_segment(0, first))
+            inserted.append(first)
+
+    stepping = threading.Thread(target=step)
+    stepping.start()
+    soon(lambda: any(table.insert_blocked for table in service.info().tables))
+    stepping.join(0.5)
+    assert len(inserted) < 20  # what the limiter admitted, and a few messages ahead
+
+    service.stop()
+    stepping.join(10.0)
+    assert not stepping.is_alive()
+    assert len(inserted) == 100
+    actor.close()
 
 
 def test_a_message_goes_out_when_it_is_large_enough(service: Any, make_segment: MakeSegment, soon: Soon):
@@ -231,9 +269,13 @@ def test_no_more_messages_are_under_way_than_the_window_allows(make_service: Any
     service = make_service(tables={"replay": {"capacity_steps": 4_096, "limiter": limiter}}, replay={"insert_window": 2})
     metrics = Metrics("actor")
     actor = service.actor(metrics=metrics, fleet={"flush_bytes": 1_024, "flush_age_s": 0.01})
-    for first in range(0, 800, 40):
-        actor.insert(make_segment(0, first, steps=40))
 
+    def step() -> None:
+        for first in range(0, 800, 40):
+            actor.insert(make_segment(0, first, steps=40))
+
+    stepping = threading.Thread(target=step)
+    stepping.start()
     soon(lambda: any(table.insert_blocked for table in service.info().tables))
 
     def under_way() -> float:
@@ -246,6 +288,7 @@ def test_no_more_messages_are_under_way_than_the_window_allows(make_service: Any
 
     learner = service.learner()  # draws, and so lets the inserts go on
     soon(lambda: learner.sample(10.0) and service.info().env_steps == 800)
+    stepping.join(5.0)
     assert actor.drain(10.0)
     learner.close()
     actor.close()

@@ -279,7 +279,7 @@ def test_samples_of_all_shards_together_stay_below_the_ratio(make_service: Any, 
 
     def exhaust() -> None:
         while True:
-            learner.sample(2.0)
+            learner.sample(1.0)
 
     with pytest.raises(DeadlineError):
         exhaust()
