@@ -82,6 +82,7 @@ class ActorConnection:
             Chunker(schema, session.hello.max_message_bytes),
             OutageBuffer(buffer_bytes),
             flush_bytes=fleet.flush_bytes,
+            flush_steps=fleet.flush_steps,
             flush_age_s=fleet.flush_age_s,
             pause_left_s=self._heartbeats.pause_left_s,
             metrics=self._metrics,

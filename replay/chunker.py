@@ -33,7 +33,7 @@ class Chunker:
         }
         self.max_message_bytes = max_message_bytes
         self._waiting: list[Segment] = []
-        self.bytes = 0
+        self.bytes = self.steps = 0
         self.oldest_at_s: float | None = None
         self.last_number = 0
 
@@ -48,6 +48,7 @@ class Chunker:
             )
         self._waiting.append(segment)
         self.bytes += size_bytes
+        self.steps += len(segment)
         self.oldest_at_s = now_s if self.oldest_at_s is None else self.oldest_at_s
 
     def number_of_next(self) -> int:
@@ -59,7 +60,7 @@ class Chunker:
 
         Raises ValidationError when a ragged value is longer than its column allows; the segments are gone then.
         """
-        waiting, self._waiting, self.bytes, self.oldest_at_s = self._waiting, [], 0, None
+        waiting, self._waiting, self.bytes, self.steps, self.oldest_at_s = self._waiting, [], 0, 0, None
         parts = list(self._bodies(waiting, now_s)) if waiting else [(b"", 0)] if final else []
         messages = [
             Message(self.last_number + place, rows, steps, now_s, final and place == len(parts))

@@ -18,6 +18,7 @@ from sojourn.metrics import Metrics
 
 LOG = logging.getLogger("sojourn.replay.client")
 
+MESSAGES_AHEAD = 4  # that an actor may be ahead of a service that is there: what it collects further would only grow old
 LOOK_S = 0.1  # how often a blocked thread looks at what nobody announces: the service's pause, a stop
 _OUTCOMES = {
     pb.InsertReply.ACCEPTED: "accepted",
@@ -40,6 +41,7 @@ class InsertStream:
         buffer: OutageBuffer,
         *,
         flush_bytes: int,
+        flush_steps: int,
         flush_age_s: float,
         pause_left_s: Callable[[], float],
         metrics: Metrics,
@@ -49,12 +51,14 @@ class InsertStream:
         self._chunker = chunker
         self._buffer = buffer
         self._flush_bytes = flush_bytes
+        self._flush_steps = flush_steps
         self._flush_age_s = flush_age_s
         self._pause_left_s = pause_left_s
         self._metrics = metrics
         self._changed = threading.Condition()
         self._sent_at_s: dict[int, float] = {}  # messages in flight on the current stream
         self._sent_number = 0
+        self._connected = False
         self._closing = False
         self._fault: SojournError | None = None
         self.env_steps = 0
@@ -77,7 +81,7 @@ class InsertStream:
                 raise UnavailableError("the connection is closed")
             first = self._chunker.oldest_at_s is None
             self._chunker.add(segment, time.monotonic())
-            if self._chunker.bytes >= self._flush_bytes:
+            if self._chunker.bytes >= self._flush_bytes or self._chunker.steps >= self._flush_steps:
                 self._cut()
             elif first:
                 self._changed.notify_all()  # the stream's side must know when it grows old
@@ -118,8 +122,11 @@ class InsertStream:
             return self._chunker.number_of_next()
 
     def _may_insert(self, segment: Segment) -> bool:
+        """While the service is there, its acknowledgements set the pace; only an outage is bridged with the whole buffer."""
         size_bytes = self._chunker.bytes + segment_bytes(segment)
-        return self._pause_left_s() <= 0.0 and self._buffer.has_room(size_bytes)
+        ahead = (self._chunker.steps + self._buffer.steps) // self._flush_steps
+        too_far = self._connected and ahead >= MESSAGES_AHEAD
+        return not too_far and self._pause_left_s() <= 0.0 and self._buffer.has_room(size_bytes)
 
     def _raise_fault(self) -> None:
         if self._fault is not None:
@@ -136,6 +143,7 @@ class InsertStream:
         """Send and take acknowledgements on one session until it breaks (raises) or all is said (True)."""
         ended = threading.Event()
         self._resume_after(session.hello.last_message_number)
+        self._connected = True
         try:
             requests = self._requests(session, ended)
             with our_errors():
@@ -145,6 +153,7 @@ class InsertStream:
         finally:
             ended.set()
             with self._changed:
+                self._connected = False
                 self._changed.notify_all()
         with self._changed:
             return self._closing and not self._buffer

@@ -27,12 +27,12 @@ class Message:
 class OutageBuffer:
     """Messages by number. Not thread-safe: its owner calls it while holding a lock.
 
-    Invariant (`check`): numbers rise, `bytes` is the sum of the bodies' sizes, and only a lone message may exceed the budget.
+    Invariant (`check`): numbers rise, `bytes` and `steps` are the sums over messages, and only a lone message may exceed the budget.
     """
 
     def __init__(self, budget_bytes: int) -> None:
         self.budget_bytes = budget_bytes
-        self.bytes = 0
+        self.bytes = self.steps = 0
         self._messages: OrderedDict[int, Message] = OrderedDict()
 
     def __len__(self) -> int:
@@ -49,12 +49,14 @@ class OutageBuffer:
             raise ValidationError(f"message {message.number} cannot follow message {newest}")
         self._messages[message.number] = message
         self.bytes += len(message.rows)
+        self.steps += message.steps
 
     def acknowledge(self, number: int) -> Message | None:
         """Let go of one message; None if it was acknowledged before."""
         message = self._messages.pop(number, None)
         if message is not None:
             self.bytes -= len(message.rows)
+            self.steps -= message.steps
         return message
 
     def acknowledge_through(self, number: int) -> list[Message]:
@@ -75,3 +77,4 @@ class OutageBuffer:
         numbers = list(self._messages)
         assert numbers == sorted(set(numbers)), numbers
         assert self.bytes == sum(len(message.rows) for message in self._messages.values()), self.bytes
+        assert self.steps == sum(message.steps for message in self._messages.values()), self.steps

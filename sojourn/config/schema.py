@@ -198,6 +198,11 @@ class FleetSettings(Section):
     speed_class: str = ""
     environment: EnvironmentSettings | None = None  # a fleet's own environment; None: the run's
 
+    @property
+    def flush_steps(self) -> int:
+        """Steps that make a message even below flush_bytes: a segment of every slot, so that limiters can pace and policies stay fresh."""
+        return self.segment_steps * self.environments
+
 
 class ActorSettings(FleetSettings):
     """The default fleet, and further named ones."""

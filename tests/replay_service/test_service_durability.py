@@ -223,6 +223,7 @@ async def test_a_message_that_landed_before_the_service_was_killed_is_recognised
     overrides = [
         f"replay.redis_url=unix://{server.socket.parent}/proxy",
         "tables.replay.limiter.min_size=1",
+        "tables.replay.limiter.samples_per_insert=null",
         "replay.redis_memory_bytes=1000000000",
         "replay.snapshot_every_s=60",
     ]
