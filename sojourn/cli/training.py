@@ -11,7 +11,7 @@ from sojourn.cli.display import Display
 from sojourn.cli.telling import told
 from sojourn.config import Config
 from sojourn.errors import ConfigError
-from sojourn.monitor import read_progress
+from sojourn.monitor import latest_evaluation
 from sojourn.readable import number
 from sojourn.run_folder import create_run, driving, find_run, note_resume, read_run, run_config
 
@@ -83,10 +83,10 @@ def _conclude(path: Path, config: Config) -> None:
     from sojourn.report import write_report
 
     report = write_report(path)
-    last = next(reversed(read_progress(path)), None)
-    best = last.evaluation.return_best if last and last.evaluation else None
-    if best is not None or config.run.expected_return is not None:
-        typer.echo(f"best evaluation {number(best)}, expected {number(config.run.expected_return)}")
+    evaluation, expected = latest_evaluation(path), config.run.expected_return
+    if evaluation:
+        hoped = "" if expected is None else f", expected {number(expected)}"
+        typer.echo(f"return    best evaluation {number(evaluation.return_best)}{hoped}")
     typer.echo(f"run       {path}")
     typer.echo(f"report    {report}")
     typer.echo(f"plots     {path / 'plots'}/")

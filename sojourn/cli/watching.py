@@ -10,7 +10,7 @@ import typer
 from sojourn.cli.arguments import RunName
 from sojourn.cli.display import Display, rows
 from sojourn.config import Config
-from sojourn.monitor import Monitor, Progress, read_progress
+from sojourn.monitor import Monitor, Progress, latest_evaluation, read_progress
 from sojourn.monitor.scrape import announcements
 from sojourn.run_folder import find_run, is_driven, read_run, run_config
 
@@ -59,7 +59,7 @@ def _now(path: Path, config: Config) -> Progress | None:
     """As the roles say now, over one second; as it was recorded last if the run has stopped."""
     if not is_driven(path):
         last = next(reversed(read_progress(path)), None)
-        return last and replace(last, roles={}, env_steps_per_s=0.0, updates_per_s=0.0)
+        return last and replace(last, roles={}, env_steps_per_s=0.0, updates_per_s=0.0, evaluation=latest_evaluation(path))
     with Monitor(path, config.learners.table) as monitor:
         monitor.read()
         time.sleep(SPAN_S)

@@ -12,7 +12,7 @@ RATE_WINDOW_S = 10.0
 """Rates are over so long: shorter ones flicker with every publication and checkpoint."""
 
 DURATIONS, LAGS = "sojourn_actor_action_duration_seconds", "sojourn_learner_policy_lag_versions"
-LEARNER_PREFIX = "sojourn_learner_"
+LEARNER_PREFIX, LEARNER_STEP = "sojourn_learner_", "sojourn_learner_step"
 
 
 LASTING = frozenset(
@@ -20,7 +20,6 @@ LASTING = frozenset(
         "sojourn_replay_env_steps",
         "sojourn_replay_episodes",
         "sojourn_replay_learner_step",
-        "sojourn_learner_step",
         "sojourn_parameters_version",
         "sojourn_evaluator_evaluations_total",
         "sojourn_evaluator_return_mean",
@@ -212,7 +211,7 @@ def _counts(readings: Readings, clock_s: float) -> _Counts:
 
 def _learner_step(readings: Readings) -> float:
     """As the learner says, or as it last told the replay while it is away or has not read its checkpoint yet."""
-    return highest(readings, "sojourn_learner_step") or highest(readings, "sojourn_replay_learner_step") or 0.0
+    return highest(readings, LEARNER_STEP) or highest(readings, "sojourn_replay_learner_step") or 0.0
 
 
 def _evaluation(readings: Readings) -> Evaluation | None:
@@ -252,7 +251,7 @@ def _learner_gauges(readings: Readings) -> dict[str, float]:
 
 def _is_gauge(sample: Sample) -> bool:
     parts = ("_total", "_created", "_bucket", "_sum", "_count")
-    return sample.name.startswith(LEARNER_PREFIX) and sample.name not in LASTING and not sample.name.endswith(parts)
+    return sample.name.startswith(LEARNER_PREFIX) and sample.name != LEARNER_STEP and not sample.name.endswith(parts)
 
 
 def _short_name(sample: Sample) -> str:

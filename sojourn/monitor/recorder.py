@@ -13,7 +13,7 @@ from typing import Any
 
 from tensorboard.summary import Writer
 
-from sojourn.monitor.progress import Progress
+from sojourn.monitor.progress import Evaluation, Progress
 
 SPACING = 0.001
 PROGRESS = "progress.jsonl"
@@ -61,6 +61,22 @@ def read_progress(run_folder: Path) -> list[Progress]:
     except FileNotFoundError:
         return []
     return [record for line in lines if (record := _parsed(line))]
+
+
+def read_evaluations(run_folder: Path) -> list[dict[str, Any]]:
+    """Lines of evaluations.jsonl, which the evaluator writes, oldest first; one that a crash cut short is left out."""
+    file = run_folder / "evaluations.jsonl"
+    lines = file.read_text(encoding="utf-8").split("\n")[:-1] if file.exists() else []
+    return [json.loads(line) for line in lines if line]
+
+
+def latest_evaluation(run_folder: Path) -> Evaluation | None:
+    """The run's last evaluation. A run that is ending makes one that no scrape sees any more."""
+    made = read_evaluations(run_folder)
+    if not made:
+        return None
+    named = {name: made[-1][name] for name in ("policy_version", "env_steps", "return_mean", "return_std")}
+    return Evaluation(count=len(made), return_best=max(one["return_mean"] for one in made), **named)
 
 
 def scalars(record: Progress) -> Iterator[tuple[str, float]]:

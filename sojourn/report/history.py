@@ -1,6 +1,5 @@
 """What did a run record, as columns ready to be drawn? Reads files of the run's folder."""
 
-import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sojourn.config import Config
-from sojourn.monitor import Progress, read_progress
+from sojourn.monitor import Progress, read_evaluations, read_progress
 from sojourn.monitor.sums import Buckets, added
 from sojourn.run_folder import RunIdentity, read_run, run_config
 
@@ -56,7 +55,7 @@ class History:
 def read_history(path: Path) -> History:
     """Everything that a run recorded. Raises ConfigError if the folder is no run."""
     records = read_progress(path)
-    return History(path, read_run(path), run_config(path), records, active_seconds(records), _evaluations(path))
+    return History(path, read_run(path), run_config(path), records, active_seconds(records), read_evaluations(path))
 
 
 def active_seconds(records: Sequence[Progress]) -> list[float]:
@@ -89,10 +88,3 @@ def _thinned(points: list[tuple[float, float]]) -> Points:
     every = -(-len(points) // MOST_POINTS) or 1
     kept = [*points[::every], *(points[-1:] if (len(points) - 1) % every else [])]
     return [x for x, _ in kept], [y for _, y in kept]
-
-
-def _evaluations(path: Path) -> list[dict[str, Any]]:
-    """A last line that a crash cut short is left out."""
-    file = path / "evaluations.jsonl"
-    lines = file.read_text(encoding="utf-8").split("\n")[:-1] if file.exists() else []
-    return [json.loads(line) for line in lines if line]

@@ -163,6 +163,10 @@ def test_status_of_a_stopped_run_is_its_last_record(here, sojourn):
     path = new_run(**{"run.expected_return": -200})
     with Recorder(path) as recorder:
         recorder.keep(RECORD)
+    (path / "evaluations.jsonl").write_text(
+        '{"policy_version": 30, "env_steps": 9000, "return_mean": -600, "return_std": 40.0}\n'
+        '{"policy_version": 40, "env_steps": 12000, "return_mean": -640.2, "return_std": 30.1}\n'
+    )
     code, out, _ = sojourn("status")
     assert code == 0
     for said in (
