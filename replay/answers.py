@@ -86,7 +86,7 @@ class Page:
     """State of the items whose keys lie in [number * 4096, (number + 1) * 4096), for one table.
 
     body: 4096 little-endian float32 priorities (before the exponent; NaN no item yet, -1 the item is gone), then 4096 uint32 times
-    sampled; empty when nothing of the page is held any more and the stored one can be deleted.
+    sampled and, where windows are longer than a period of one row, 4096 int32 places in the chain; empty when nothing of the page is held any more and the stored one can be deleted.
     """
 
     table: str

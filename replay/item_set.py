@@ -49,6 +49,8 @@ class ItemSet:
 
     def find(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Items that new rows at positions int64[N] complete: see `ItemShape.find`."""
+        if self.keeps_chains:
+            self.arrays.dirty[positions >> self._shift] = True
         return self.shape.find(self.slab.blocks, self.arrays.state, positions)
 
     def estimates(self, starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
@@ -56,6 +58,11 @@ class ItemSet:
         found = np.empty(len(starts), np.float32)
         largest_estimates(self.slab.blocks, starts, lengths, found)
         return found
+
+    @property
+    def keeps_chains(self) -> bool:
+        """Whether a snapshot must say where rows stand in their chain: starts are counted from its first row."""
+        return self.shape.period > 1
 
     def begin(self, starts: np.ndarray, lengths: np.ndarray, priorities: np.ndarray, now_s: float) -> None:
         """Make live items: starts, lengths int64[N], priorities float32[N]."""
@@ -166,17 +173,27 @@ class ItemSet:
     def mark_all_dirty(self) -> None:
         self.arrays.dirty[:] = True
 
-    def take_pages(self, most: int | None, next_row_number: int) -> list[tuple[int, bytes]]:
-        """Numbers and bodies of pages that changed since they were taken; an empty body where no row of the page is needed."""
+    @property
+    def pages_left(self) -> int:
+        """Pages of the current pass that were not taken yet."""
+        return self._dirty.left
+
+    def begin_pages(self) -> None:
+        """Begin a pass over all pages that changed since the last one began."""
         self._dirty.add(pages_of_blocks(self.slab.blocks, self.arrays.dirty))
         self.arrays.dirty[:] = False
+        self._dirty.begin_pass()
+
+    def take_pages(self, most: int, next_row_number: int) -> list[tuple[int, bytes]]:
+        """Numbers and bodies of the next pages of the pass; an empty body where no row of the page is needed."""
         return [(number, self._page(number, next_row_number)) for number in self._dirty.take(most)]
 
     def _page(self, number: int, next_row_number: int) -> bytes:
         if not self.slab.chunks.cover(number):
             return b""
         numbers = np.arange(number * PAGE_ROWS, (number + 1) * PAGE_ROWS)
-        return page_body(self.arrays, self.slab.index.find(numbers), numbers < next_row_number)
+        chain_index = self.slab.blocks.chain_index if self.keeps_chains else None
+        return page_body(self.arrays, self.slab.index.find(numbers), numbers < next_row_number, chain_index)
 
     def check(self) -> None:
         """Counts agree with states, and holds of the slab are at least those of this table's items."""

@@ -170,6 +170,7 @@ def place_rows(
     episode: np.ndarray,
     kind: np.ndarray,
     ragged_bytes: np.ndarray,
+    known_index: np.ndarray,
     first_number: int,
     first: int,
     positions: np.ndarray,
@@ -177,7 +178,8 @@ def place_rows(
 ) -> int:
     """Give rows `first`... a position behind their lane's last row; returns the index of the first that found no room, or N.
 
-    All arrays [N]. ragged_bytes: what the row's lists take.  positions, ragged_at int64[N] are filled: place in slab and arena.
+    All arrays [N]. ragged_bytes: what the row's lists take.  known_index: of rows that are read back, -1 where the chain tells.
+    positions, ragged_at int64[N] are filled: place in slab and arena.
     """
     mask = (1 << blocks.shift) - 1
     for i in range(first, len(slots)):
@@ -196,6 +198,9 @@ def place_rows(
             index = blocks.chain_index[tail] + 1
         elif not lanes.broken[lane]:
             flags = EPISODE_START
+        if known_index[i] > index:
+            index = known_index[i]
+            flags = 0
         blocks.chain_index[position] = index
         blocks.bytes[position, FLAGS_BYTE] = flags
         blocks.fill[position >> blocks.shift] += 1

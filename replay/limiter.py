@@ -13,11 +13,10 @@ from sojourn.errors import ConfigError
 
 @dataclass(frozen=True)
 class Traffic:
-    """What a store's clients send and ask for at a time, from which default tolerances are reckoned."""
+    """What a store's learners ask for at a time, from which default tolerances are reckoned."""
 
     batch_size: int = 256
     batches_per_message: int = 8
-    message_rows: int = 64
 
 
 class RateLimiter:
@@ -48,8 +47,12 @@ class RateLimiter:
         """In samples, or in seconds of experience."""
         if self._settings.tolerance is not None:
             return self._settings.tolerance
-        seconds_per_item = self._inserted / max(1, self.inserted_items) if self.counts_seconds else 1.0
-        return self._default_tolerance * seconds_per_item
+        return self._default_tolerance * self._mean_charge
+
+    @property
+    def _mean_charge(self) -> float:
+        """What an item was charged so far, in the limiter's unit."""
+        return self._inserted / max(1, self.inserted_items) if self.counts_seconds else 1.0
 
     @property
     def surplus(self) -> float:
@@ -59,8 +62,13 @@ class RateLimiter:
         free = self._free if self.counts_seconds else self._settings.min_size
         return (self._inserted - free) * self._settings.samples_per_insert - self._sampled
 
-    def can_insert(self) -> bool:
-        return self.inserted_items < self._settings.min_size or self.surplus <= self.tolerance
+    def can_insert(self, ahead: int = 0) -> bool:
+        """Whether a message is admitted once `ahead` more items, of the mean duration so far, have been charged."""
+        if self.inserted_items + ahead < self._settings.min_size:
+            return True
+        free = max(0, self._settings.min_size - self.inserted_items) if self.counts_seconds else 0
+        charge = max(0, ahead - free) * self._mean_charge * (self._settings.samples_per_insert or 0.0)
+        return self.surplus + charge <= self.tolerance
 
     def can_sample(self, ahead: float = 0.0) -> bool:
         """Whether a batch is admitted once `ahead` more (in the limiter's unit) has been charged."""
@@ -107,7 +115,8 @@ class RateLimiter:
 def make_limiter(settings: LimiterSettings, name: str, traffic: Traffic) -> RateLimiter:
     """The table's limiter. Raises ConfigError for a tolerance below one batch, with which both sides could wait for each other.
 
-    The default tolerance is twice what a message costs on either side: `batches_per_message` batches, or `message_rows` inserts.
+    The default tolerance is two messages of `batches_per_message` batches: enough that neither side waits for a message to fill, and
+    little beside what actors would otherwise collect under parameters that grow old.
     """
     batch_size = traffic.batch_size
     if settings.tolerance is not None and settings.unit == "items" and settings.tolerance < batch_size:
@@ -115,5 +124,4 @@ def make_limiter(settings: LimiterSettings, name: str, traffic: Traffic) -> Rate
             f"tables.{name}.limiter.tolerance {settings.tolerance:g} is below one batch of {batch_size}: inserts and draws would wait "
             "for each other for ever; raise it or leave it out"
         )
-    owed = traffic.message_rows * (settings.samples_per_insert or 0.0)
-    return RateLimiter(settings, 2.0 * max(batch_size * traffic.batches_per_message, owed))
+    return RateLimiter(settings, 2.0 * batch_size * traffic.batches_per_message)

@@ -35,6 +35,7 @@ class Incoming:
     """A message on its way into the slab, arrays [N].
 
     slots: lane slots.  start_s: of the actions, on the service's clock.  ragged_bytes: what a row's lists take in the arena.
+    known_index: rows of the chain before this one, -1 unless rows are read back whose predecessors are gone.
     positions, ragged_at: where rows and lists were placed; filled as rows find room.
     """
 
@@ -47,6 +48,7 @@ class Incoming:
     kind: np.ndarray
     start_s: np.ndarray
     ragged_bytes: np.ndarray
+    known_index: np.ndarray
     positions: np.ndarray
     ragged_at: np.ndarray
 
@@ -103,7 +105,9 @@ class Slab:
     def free_blocks(self) -> int:
         return int(self.blocks.counts[FREE])
 
-    def receive(self, rows: Rows, stream: Stream, first_row: int, arrived_s: float) -> Incoming:
+    def receive(
+        self, rows: Rows, stream: Stream, first_row: int, arrived_s: float, known_index: np.ndarray | None = None
+    ) -> Incoming:
         """Open the message's lanes and its chunk. arrived_s: now minus what the message was on its way."""
         lane_numbers = rows.lane.astype(np.int64)
         distinct, lane_of_row = np.unique(lane_numbers, return_inverse=True)
@@ -118,6 +122,7 @@ class Slab:
             kind=np.array(rows.kind, np.uint8),
             start_s=arrived_s - rows.start_age_s,
             ragged_bytes=self._list_bytes(rows),
+            known_index=np.full(len(rows), -1, np.int32) if known_index is None else known_index,
             positions=np.empty(len(rows), np.int64),
             ragged_at=np.empty(len(rows), np.int64),
         )
@@ -141,6 +146,7 @@ class Slab:
                 incoming.episode,
                 incoming.kind,
                 incoming.ragged_bytes,
+                incoming.known_index,
                 incoming.first_row,
                 first,
                 incoming.positions,

@@ -42,20 +42,20 @@ class Store:
         seed: int,
         batch_size: int = 256,
         batches_per_message: int = 8,
-        message_rows: int = 64,
     ) -> None:
-        """batch_size, batches_per_message, message_rows: what the limiters' default tolerance is reckoned from.
+        """batch_size, batches_per_message: what the limiters' default tolerance is reckoned from.
 
         Raises ConfigError when a table's capacity does not fit its bytes (see `slab_size`), or its limiter would deadlock.
         """
         layout = RowLayout.of(schema)
-        traffic = Traffic(batch_size, batches_per_message, message_rows)
+        traffic = Traffic(batch_size, batches_per_message)
         rng = np.random.default_rng(seed)
         self._layout = layout
         self._slab = Slab(layout, *slab_size(layout, tables))
         self._tables = {name: Table(name, settings, schema, self._slab, rng, traffic) for name, settings in tables.items()}
         self._reach = max(table.items.shape.reach for table in self._tables.values())
         self._freed_chunks: list[int] = []
+        self._chains: RestoredPages | None = None
         self._counted_from = 0  # rows of lower numbers were counted in an earlier life
         self.next_row_number = 1
         self.env_steps = self.episodes = self.gaps = 0
@@ -81,7 +81,8 @@ class Store:
         """
         first = self.next_row_number if first_row is None else first_row
         new_items = self._cut_at_gaps(rows, stream, now_s)
-        incoming = self._slab.receive(rows, stream, first, now_s - held_s)
+        known_index = self._chains.chain_indices(first + np.arange(len(rows))) if self._chains is not None else None
+        incoming = self._slab.receive(rows, stream, first, now_s - held_s, known_index)
         at = 0
         while at < len(rows):
             stop = self._slab.place(incoming, at)
@@ -160,9 +161,9 @@ class Store:
 
     # Items
 
-    def insert_blocked(self) -> list[str]:
-        """Tables whose limiter admits no insert now, or that consume and are full."""
-        return [name for name, table in self._tables.items() if table.insert_blocked()]
+    def insert_blocked(self, ahead: int = 0) -> list[str]:
+        """Tables whose limiter admits no insert once `ahead` more steps are in, or that consume and are full then."""
+        return [name for name, table in self._tables.items() if table.insert_blocked(ahead)]
 
     def sample_blocked(self, table: str, size: int) -> bool:
         """Whether not even one batch of `size` could be drawn now."""
@@ -230,12 +231,19 @@ class Store:
         }
 
     def take_dirty_pages(self, most: int | None = None) -> list[Page]:
-        """Pages that changed since they were last taken, at most `most` a table; what is left comes next time."""
-        return [
-            Page(name, number, body)
-            for name, table in self._tables.items()
-            for number, body in table.items.take_pages(most, self.next_row_number)
-        ]
+        """Pages that changed since they were last taken, at most `most` (each some 0.1 ms); what is left comes next time.
+
+        Fewer than `most` end a pass: what changed since it began comes in the next, so that taking slices between draws comes to an end.
+        """
+        items = [table.items for table in self._tables.values()]
+        if not any(table_items.pages_left for table_items in items):
+            for table_items in items:
+                table_items.begin_pages()
+        taken: list[Page] = []
+        for name, table in self._tables.items():
+            left = table.items.pages_left if most is None else most - len(taken)
+            taken += [Page(name, number, body) for number, body in table.items.take_pages(left, self.next_row_number)]
+        return taken
 
     def mark_all_dirty(self) -> None:
         """The next pages taken are a whole snapshot."""
@@ -253,11 +261,14 @@ class Store:
                 restored[page.table].add(page)
         for name, table in self._tables.items():
             table.restore(counters.get("tables", {}).get(name), restored[name])
+            if table.items.keeps_chains:
+                self._chains = restored[name]
         self.next_row_number = self._counted_from = int(counters.get("next_row_number", 1))
         self.env_steps, self.episodes, self.gaps = (int(counters.get(name, 0)) for name in ("env_steps", "episodes", "gaps"))
 
     def finish_restore(self) -> None:
         """After the last stored chunk and the last `close_stream` of a dead life: forget what the pages said."""
+        self._chains = None
         for table in self._tables.values():
             table.finish_restore()
 

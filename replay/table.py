@@ -159,10 +159,13 @@ class Table:
 
     # Draws
 
-    def insert_blocked(self) -> bool:
-        """Whether inserts must wait: for the limiter, or while a consuming table is full. Never while no batch could be served."""
-        full = self.settings.consume and len(self.items) >= self.capacity_items
-        if not full and self.limiter.can_insert():
+    def insert_blocked(self, ahead: int = 0) -> bool:
+        """Whether inserts must wait once `ahead` more items are in: for the limiter, or while a consuming table is full.
+
+        Never while no batch could be served.
+        """
+        full = self.settings.consume and len(self.items) + ahead >= self.capacity_items
+        if not full and self.limiter.can_insert(ahead):
             return False
         return self.chooser.can_serve(self._batch_size) or (full and self.items.leased_count > 0)
 

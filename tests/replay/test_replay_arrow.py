@@ -1,0 +1,135 @@
+"""Chunks and batches through Arrow: what was written is read, and bytes that are something else are refused."""
+
+import gymnasium as gym
+import numpy as np
+import pyarrow as pa
+import pytest
+from replay_world import Lane, rows_of, vector_schema
+
+from replay.arrow import decode_chunk, decode_columns, encode_chunk, encode_columns, stored_columns
+from sojourn.columns import Column, Schema, space_to_json
+from sojourn.errors import ConfigError, ValidationError
+
+EXTRAS = (Column("task", "int32"), Column("seen", "bool"), Column("tokens", "int16", (), 4), Column("cost", "float64", (2,)))
+WRITTEN = {
+    "task": lambda sequence: np.int32(sequence % 3),
+    "seen": lambda sequence: sequence % 2 == 0,
+    "tokens": lambda sequence: np.arange(sequence % 5, dtype=np.int16),
+    "cost": lambda sequence: np.array([sequence, -sequence], np.float64),
+}
+
+
+def test_a_closed_segment_becomes_its_steps_and_a_closing_row():
+    rows = rows_of(vector_schema(), Lane(3, sequence=10, episode=2).segment(3, "terminated"), now_s=20.0)
+    assert rows.lane.tolist() == [3, 3, 3, 3]
+    assert rows.sequence.tolist() == [10, 11, 12, 13]
+    assert rows.kind.tolist() == [1, 1, 3, 0]
+    assert rows.start_age_s.tolist() == [10.0, 9.0, 8.0, 0.0]
+    assert rows.columns["observation"][:, 1].tolist() == [10, 11, 12, 13]
+    assert (rows.steps, rows.episodes) == (3, 1)
+
+
+def test_extra_columns_of_every_kind_come_back():
+    lane = Lane(0, sequence=3, extras=WRITTEN)
+    rows = rows_of(vector_schema(extras=EXTRAS), lane.segment(4, "truncated"))
+    assert rows.columns["task"].tolist() == [0, 1, 2, 0, 0]
+    assert rows.columns["seen"].tolist() == [False, True, False, True, False]
+    assert rows.columns["cost"][3].tolist() == [6.0, -6.0]
+    assert np.diff(rows.ragged["tokens"].offsets).tolist() == [3, 4, 0, 1, 0]
+    assert rows.ragged["tokens"].values.tolist() == [0, 1, 2, 0, 1, 2, 3, 0]
+
+
+def test_ragged_extras_may_also_be_padded_arrays_with_lengths():
+    schema = vector_schema(extras=(Column("tokens", "int16", (), 4),))
+    segment = Lane(0).segment(2)
+    segment.extras["tokens"], segment.extras["tokens.length"] = np.array([[7, 8, 0, 0], [9, 0, 0, 0]]), np.array([2, 1])
+    assert decode_chunk(schema, encode_chunk(schema, [segment], 0.0)).ragged["tokens"].values.tolist() == [7, 8, 9]
+
+
+def test_rows_are_sorted_by_lane_then_sequence():
+    first, second = Lane(5), Lane(1)
+    late = [first.segment(1), first.segment(1)][::-1]
+    rows = rows_of(vector_schema(), *late, second.segment(2))
+    assert rows.lane.tolist() == [1, 1, 5, 5]
+    assert rows.sequence.tolist() == [0, 1, 0, 1]
+
+
+def test_wide_observations_are_narrowed_unless_the_schema_keeps_them():
+    space = gym.spaces.Box(-1, 1, (2,), np.float64)
+    for storage, dtype in (("float32", np.float32), ("same", np.float64)):
+        schema = Schema(space_to_json(space), space_to_json(gym.spaces.Discrete(9)), storage_dtype=storage)
+        segment = Lane(0).segment(2)
+        segment.observation["observation"] = segment.observation["observation"].astype(np.float64)
+        assert rows_of(schema, segment).columns["observation"].dtype == dtype
+
+
+def test_columns_come_back_with_shape_and_dtype():
+    columns = {
+        "observation": np.arange(24, dtype=np.uint8).reshape(2, 3, 4),
+        "mask": np.array([[True, False], [False, True]]),
+        "info.key": np.array([1, 2], np.uint64),
+        "one": np.zeros((2, 1)),
+    }
+    found = decode_columns(encode_columns(columns))
+    assert found.keys() == columns.keys()
+    for name, values in columns.items():
+        assert (found[name].dtype, found[name].shape) == (values.dtype, values.shape)
+        assert (found[name] == values).all()
+
+
+def test_decoding_copies_nothing():
+    body = encode_columns({"x": np.arange(1000.0)})
+    address = decode_columns(body)["x"].__array_interface__["data"][0]
+    start = np.frombuffer(body, np.uint8).__array_interface__["data"][0]
+    assert start <= address < start + len(body)
+
+
+@pytest.mark.parametrize("body", [b"", b"garbage" * 50, "short"])
+def test_other_bytes_are_refused(body):
+    schema = vector_schema()
+    whole = encode_chunk(schema, [Lane(0).segment(5)], 0.0)
+    with pytest.raises(ValidationError):
+        decode_chunk(schema, whole[:-200] if body == "short" else body)
+
+
+def test_a_chunk_of_another_schema_is_refused_with_the_columns_names():
+    body = encode_chunk(vector_schema(extras=(Column("cost", "float32"),)), [Lane(0, extras={"cost": float}).segment(2)], 0.0)
+    with pytest.raises(ValidationError, match="cost"):
+        decode_chunk(vector_schema(), body)
+    wide = vector_schema(extras=(Column("cost", "float64"),))
+    with pytest.raises(ValidationError, match=r"'cost' is float.*double"):
+        decode_chunk(wide, body)
+
+
+def test_nulls_and_lists_longer_than_declared_are_refused():
+    schema = vector_schema(extras=(Column("tokens", "int16", (), 4),))
+    too_long = Lane(0, extras={"tokens": lambda sequence: np.zeros(5, np.int16)}).segment(1)
+    with pytest.raises(ValidationError, match="5 elements in one row, ragged_max is 4"):
+        encode_chunk(schema, [too_long], 0.0)
+    wider = vector_schema(extras=(Column("tokens", "int16", (), 9),))
+    with pytest.raises(ValidationError, match="5 elements in one row, ragged_max is 4"):
+        decode_chunk(schema, encode_chunk(wider, [too_long], 0.0))
+
+
+def test_list_offsets_that_point_outside_are_refused():
+    schema = vector_schema(extras=(Column("tokens", "int16", (), 4),))
+    body = encode_chunk(schema, [Lane(0, extras={"tokens": lambda sequence: np.arange(3, dtype=np.int16)}).segment(2)], 0.0)
+    offsets = np.array([0, 3, 6], np.int32).tobytes()
+    assert offsets in body
+    with pytest.raises(ValidationError):
+        decode_chunk(schema, body.replace(offsets, np.array([0, 3, 600], np.int32).tobytes()))
+
+
+def test_two_record_batches_are_refused():
+    batch = pa.RecordBatch.from_pydict({"x": [1]})
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, batch.schema) as writer:
+        writer.write_batch(batch)
+        writer.write_batch(batch)
+    with pytest.raises(ValidationError, match="got 2"):
+        decode_columns(sink.getvalue().to_pybytes())
+
+
+def test_a_column_named_like_a_system_column_is_refused():
+    with pytest.raises(ConfigError, match="'reward' is declared twice"):
+        stored_columns(vector_schema(extras=(Column("reward", "float32"),)))

@@ -1,0 +1,114 @@
+"""The rate limiter step by step, and in any order of admitted messages and batches."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from replay.limiter import RateLimiter, Traffic, make_limiter
+from sojourn.config.schema import LimiterSettings
+from sojourn.errors import ConfigError
+
+
+def limiter(**given: object) -> RateLimiter:
+    return RateLimiter(LimiterSettings(**{"samples_per_insert": 2.0, "min_size": 1, "tolerance": 2.0, **given}), 1.0)
+
+
+def test_inserts_wait_until_the_learner_catches_up():
+    rate = limiter()
+    rate.charge_insert(3, 0.0)  # surplus 4, over 2
+    assert rate.surplus == 4.0
+    assert not rate.can_insert()
+    rate.charge_sample(2, 0.0)  # surplus 2
+    assert rate.can_insert()
+
+
+def test_samples_wait_for_inserts_and_pass_the_bound_by_one_batch_at_most():
+    rate = limiter()
+    rate.charge_insert(1, 0.0)  # surplus 0
+    assert rate.can_sample()
+    rate.charge_sample(2, 0.0)  # -2: not below the bound
+    assert rate.can_sample()
+    rate.charge_sample(2, 0.0)  # -4
+    assert not rate.can_sample()
+    rate.charge_insert(1, 0.0)  # -2
+    assert rate.can_sample()
+
+
+def test_nothing_is_drawn_before_min_size_items_and_inserts_are_free_until_then():
+    rate = limiter(min_size=10, samples_per_insert=100.0)
+    rate.charge_insert(9, 0.0)
+    assert not rate.can_sample()
+    assert rate.can_insert()
+    rate.charge_insert(1, 0.0)
+    assert rate.can_sample()
+    assert rate.surplus == 0.0
+
+
+def test_further_batches_of_a_message_are_looked_at_as_if_the_earlier_ones_were_charged():
+    rate = limiter(tolerance=4.0)
+    rate.charge_insert(1, 0.0)
+    assert rate.can_sample(ahead=4.0)
+    assert not rate.can_sample(ahead=5.0)
+
+
+def test_without_a_ratio_only_min_size_holds():
+    rate = limiter(samples_per_insert=None, min_size=5)
+    rate.charge_insert(5, 0.0)
+    rate.charge_sample(10_000, 0.0)
+    assert rate.can_sample()
+    assert rate.can_insert()
+    assert rate.surplus == 0.0
+
+
+def test_seconds_are_charged_as_they_were_given():
+    rate = limiter(unit="seconds", samples_per_insert=1.0, tolerance=10.0, min_size=2)
+    rate.charge_insert(4, 40.0)  # the first two items' 20 s are free
+    assert rate.surplus == 20.0
+    assert not rate.can_insert()
+    rate.charge_sample(1, 10.0)
+    assert rate.surplus == 10.0
+    assert rate.can_insert()
+
+
+def test_the_default_tolerance_in_seconds_grows_with_the_items():
+    rate = make_limiter(LimiterSettings(unit="seconds", min_size=1), "replay", Traffic(batch_size=4, batches_per_message=2))
+    rate.charge_insert(10, 30.0)
+    assert rate.tolerance == pytest.approx(3.0 * make_limiter(LimiterSettings(), "replay", Traffic(4, 2)).tolerance)
+
+
+def test_a_tolerance_below_one_batch_is_refused_at_construction():
+    with pytest.raises(ConfigError, match="tolerance 10 is below one batch of 256"):
+        make_limiter(LimiterSettings(tolerance=10.0), "replay", Traffic())
+
+
+def test_another_life_goes_on_with_the_same_counts():
+    first, second = limiter(unit="seconds"), limiter(unit="seconds")
+    first.charge_insert(7, 9.5)
+    first.charge_sample(3, 2.25)
+    second.restore(first.state())
+    assert (second.surplus, second.inserted_items, second.sampled_items) == (first.surplus, 7, 3)
+
+
+@given(
+    st.floats(0.1, 300.0),
+    st.integers(1, 50),
+    st.floats(1.0, 500.0),
+    st.lists(st.tuples(st.booleans(), st.integers(0, 40)), max_size=200),
+)
+@settings(max_examples=100, deadline=None)
+def test_whatever_is_admitted_in_whatever_order_both_bounds_hold_within_one_charge(ratio, min_size, tolerance, turns):
+    rate = limiter(samples_per_insert=ratio, min_size=min_size, tolerance=tolerance)
+    inserted = sampled = 0
+    largest_message, largest_batch = 40 * ratio, 40
+    for is_insert, size in turns:
+        rate.check()
+        if is_insert and rate.can_insert():
+            rate.charge_insert(size, 0.0)
+            inserted += size
+        elif not is_insert and rate.can_sample():
+            rate.charge_sample(size, 0.0)
+            sampled += size
+        surplus = (inserted - min_size) * ratio - sampled
+        assert rate.surplus == pytest.approx(surplus, abs=1e-6)
+        assert inserted < min_size or -tolerance - largest_batch <= surplus <= tolerance + largest_message
+        assert sampled == 0 or inserted >= min_size
