@@ -16,12 +16,16 @@ SMALLEST_PRIORITY = 1e-6  # an item of priority 0 would never be drawn again (Sc
 _ALIGNMENT = 64
 
 
-def train_batch(batch: Batch, device: torch.device) -> TrainBatch:
-    """The columns of a batch and its loss weight on a device, float64 as float32.
+def train_batch(batch: Batch, device: torch.device, *, policy_only: bool = False) -> TrainBatch:
+    """The columns of a batch and its weights on a device, float64 as float32.
+
+    policy_only: the factor "duration" is left out of the weight of value losses.
 
     All columns travel in one piece of memory, pinned where the device is a GPU, so there is one copy to it a batch.
     """
     arrays = {**batch.columns, "loss_weight": batch.loss_weight}
+    if policy_only:
+        arrays["value_weight"] = value_weight(batch)
     places, size = _layout(arrays)
     host = torch.empty(size, dtype=torch.uint8, pin_memory=device.type == "cuda")
     for name, (place, dtype) in places.items():
@@ -29,7 +33,13 @@ def train_batch(batch: Batch, device: torch.device) -> TrainBatch:
         np.copyto(view, arrays[name], casting="same_kind")
     there = host.to(device, non_blocking=True)
     tensors = {name: there[place].view(_TORCH[dtype.name]).reshape(arrays[name].shape) for name, (place, dtype) in places.items()}
-    return TrainBatch(tensors, tensors.pop("loss_weight"))
+    return TrainBatch(tensors, tensors.pop("loss_weight"), tensors.pop("value_weight", None))
+
+
+def value_weight(batch: Batch) -> np.ndarray:
+    """The product of all factors but "duration": float32[B]."""
+    others = [factor for name, factor in batch.factors.items() if name != "duration"]
+    return np.prod(others, axis=0, dtype=np.float32) if others else np.ones(len(batch), np.float32)
 
 
 _TORCH = {

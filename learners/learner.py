@@ -18,6 +18,7 @@ from learners.measures import LearnerMeasures
 from learners.publication import Publication
 from replay.client import LearnerConnection
 from sojourn.algorithms import Algorithm
+from sojourn.algorithms.base import weighs_policy_only
 from sojourn.columns import Schema
 from sojourn.config import Config
 from sojourn.errors import CheckpointError, DeadlineError
@@ -57,7 +58,8 @@ class Learner:
         self._parts = parts
         self._clock = clock
         self._settings = parts.config.learners
-        self._consumes = parts.config.tables[self._settings.table].consume
+        table = parts.config.tables[self._settings.table]
+        self._consumes, self._policy_only = table.consume, weighs_policy_only(table)
         self._measures = LearnerMeasures(parts.metrics)
         self._priorities = LatePriorities(parts.device)
         self._drawn: list[Batch] = []
@@ -101,7 +103,8 @@ class Learner:
 
     def _learn(self, batch: Batch) -> None:
         started_s = self._clock()
-        update = self._parts.algorithm.update(train_batch(batch, self._parts.device))
+        there = train_batch(batch, self._parts.device, policy_only=self._policy_only)
+        update = self._parts.algorithm.update(there)
         if ready := self._priorities.exchange(batch, update.priority):
             self._parts.connection.update_priorities(ready)
         if self._consumes:

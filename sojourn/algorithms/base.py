@@ -18,6 +18,7 @@ from sojourn.algorithms.optimiser import Optimiser
 from sojourn.algorithms.tensors import differences, from_bytes, to_bytes
 from sojourn.columns import Schema
 from sojourn.config import Config
+from sojourn.config.schema import TableSettings
 from sojourn.errors import ConfigError, ContractError
 from sojourn.experience import Columns
 from sojourn.networks import ObservationEncoder
@@ -36,17 +37,31 @@ class Acted:
 class TrainBatch:
     """A batch as the loss sees it: the columns of `Batch` as tensors on the device, floats as float32.
 
-    columns: by the names of `sojourn.experience.Batch`.  loss_weight: float32[B], multiplies every sample's loss.
+    columns: by the names of `sojourn.experience.Batch`.  loss_weight: float32[B], multiplies every sample's losses.
+    value_weight: float32[B], multiplies losses of value functions in its place where the duration weight applies to the policy
+    alone; None elsewhere.
     """
 
     columns: Mapping[str, Tensor]
     loss_weight: Tensor
+    value_weight: Tensor | None = None
 
     def __getitem__(self, name: str) -> Tensor:
         return self.columns[name]
 
     def __len__(self) -> int:
         return len(self.loss_weight)
+
+    @property
+    def weight_of_values(self) -> Tensor:
+        """float32[B]: what the losses of value functions are multiplied by."""
+        return self.loss_weight if self.value_weight is None else self.value_weight
+
+
+def weighs_policy_only(table: TableSettings) -> bool:
+    """Whether the table's duration weight multiplies policy losses alone: by configuration, else the published rule's way."""
+    duration = table.duration
+    return (duration.applies_to or ("policy" if duration.weight == "linear" else "all")) == "policy"
 
 
 @dataclass(frozen=True)
@@ -98,10 +113,10 @@ class Policy(nn.Module, ABC):
 
     def observe(self, batch: TrainBatch) -> Tensor:
         """Take a batch into the normalisers. Returns its rewards as they are learned from, float32[B, n]."""
-        self.encoder.observe(batch.columns, batch.loss_weight)
+        self.encoder.observe(batch.columns, batch.weight_of_values)
         if self.reward_scale is None:
             return batch["reward"]
-        self.reward_scale.observe(batch["reward"][:, 0], batch.loss_weight)
+        self.reward_scale.observe(batch["reward"][:, 0], batch.weight_of_values)
         scaled: Tensor = self.reward_scale(batch["reward"])
         return scaled
 

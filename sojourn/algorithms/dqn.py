@@ -14,13 +14,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sojourn.algorithms.base import Acted, Algorithm, Policy, TrainBatch, Update
+from sojourn.algorithms.base import Acted, Algorithm, Policy, TrainBatch, Update, weighs_policy_only
 from sojourn.algorithms.optimiser import Optimiser
 from sojourn.algorithms.spaces import DiscreteActions
 from sojourn.algorithms.targets import TargetRule
 from sojourn.columns import Schema
 from sojourn.config import Config
 from sojourn.config.algorithms import DqnSettings
+from sojourn.errors import ConfigError
 from sojourn.networks import build_body
 
 
@@ -91,6 +92,15 @@ class DqnPolicy(Policy):
         return Acted(self.actions.columns(index), np.log(probability).sum(axis=1, dtype=np.float32))
 
 
+def _check_weights(config: Config) -> None:
+    table = config.learners.table
+    duration = config.tables[table].duration
+    if weighs_policy_only(config.tables[table]) and duration.weight not in ("none", "inclusion"):
+        raise ConfigError(
+            f"dqn has no policy loss for duration.weight: {duration.weight} to apply to: write tables.{table}.duration.applies_to: all"
+        )
+
+
 class Dqn(Algorithm):
     """One Q network, and a copy of it that values next observations and is renewed every `target_update_every` steps."""
 
@@ -99,6 +109,7 @@ class Dqn(Algorithm):
     def __init__(self, config: Config, schema: Schema, device: str, seed: int) -> None:
         super().__init__(config, schema, device, seed)
         assert isinstance(config.algorithm, DqnSettings)
+        _check_weights(config)
         self._settings = config.algorithm
         self._rule = TargetRule.of(config)
         self._target_encoder = self.policy.encoder.target_copy()
@@ -121,7 +132,7 @@ class Dqn(Algorithm):
         reward = self.policy.observe(batch)
         target = self._rule.target(reward, batch.columns, self._value(batch))
         q = q_of(self.policy.q(self.policy.encoder(batch.columns)), self.policy.actions.indices(batch.columns))
-        loss = td_loss(q, target, batch.loss_weight)
+        loss = td_loss(q, target, batch.weight_of_values)
         norm, skipped = self._optimiser.minimise(loss)
         if self.learner_step % self._settings.target_update_every == 0:
             self.adopt_policy()

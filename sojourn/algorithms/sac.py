@@ -171,7 +171,7 @@ class Sac(Algorithm):
 
     def _update_critics(self, features: Tensor, batch: TrainBatch, target: Tensor) -> dict[str, Tensor]:
         q = self._critic(features, self.policy.actions.normalised(batch.columns))
-        loss = critic_loss(q, target, batch.loss_weight)
+        loss = critic_loss(q, target, batch.weight_of_values)
         norm, skipped = self._critic_optimiser.minimise(loss)
         return {
             "td_error": (q.detach() - target).abs().mean(dim=0),

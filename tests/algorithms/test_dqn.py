@@ -71,6 +71,13 @@ def test_boxes_are_refused_with_the_right_algorithm(make_config, make_schema):
         build_policy(make_config(algorithm=dqn()), make_schema(OBSERVATION, spaces.Box(-1, 1, (2,))))
 
 
+def test_a_weight_for_the_policy_alone_has_nothing_to_apply_to(make_config, make_schema):
+    schema = make_schema(OBSERVATION, spaces.Discrete(2))
+    linear = {"replay": {"duration": {"weight": "linear"}}}
+    with pytest.raises(ConfigError, match=r"tables\.replay\.duration\.applies_to: all"):
+        build_algorithm(make_config(algorithm="dqn", tables=linear), schema, "cpu", 0)
+
+
 def test_the_target_is_renewed_every_so_many_steps(make_config, make_schema, random_batch):
     schema = make_schema(OBSERVATION, spaces.Discrete(2))
     algorithm = build_algorithm(make_config(algorithm=dqn(target_update_every=3)), schema, "cpu", 0)

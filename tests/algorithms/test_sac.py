@@ -8,6 +8,7 @@ import torch
 from gymnasium import spaces
 
 from sojourn.algorithms import TrainBatch, build_algorithm, build_policy
+from sojourn.algorithms.base import weighs_policy_only
 from sojourn.algorithms.sac import actor_loss, critic_loss, soft_value, temperature_loss
 from sojourn.errors import ConfigError, ContractError
 
@@ -89,6 +90,23 @@ def test_items_of_weight_zero_move_nothing(make_config, make_schema, random_batc
     after = algorithm.policy.state_dict() | algorithm.parts["critic"].state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before)
     assert algorithm.parts["temperature"].log.item() == temperature
+
+
+def test_a_weight_for_values_alone_moves_the_critics_and_not_the_actor(make_config, make_schema, random_batch):
+    schema = make_schema(OBSERVATION, ACTION)
+    algorithm = build_algorithm(make_config(), schema, "cpu", 0)
+    policy, critic = copied(algorithm.policy.state_dict()), copied(algorithm.parts["critic"].state_dict())
+    algorithm.update(TrainBatch(random_batch(schema).columns, torch.zeros(8), value_weight=torch.ones(8)))
+    assert all(torch.equal(tensor, algorithm.policy.state_dict()[name]) for name, tensor in policy.items())
+    assert not all(torch.equal(tensor, algorithm.parts["critic"].state_dict()[name]) for name, tensor in critic.items())
+
+
+@pytest.mark.parametrize(
+    ("duration", "policy_only"),
+    [({"weight": "linear"}, True), ({"weight": "linear", "applies_to": "all"}, False), ({"weight": "inclusion"}, False)],
+)
+def test_linear_applies_to_the_policy_unless_told_otherwise(make_config, duration, policy_only):
+    assert weighs_policy_only(make_config(tables={"replay": {"duration": duration}}).tables["replay"]) is policy_only
 
 
 def test_targets_follow_the_critics_at_the_configured_rate(make_config, make_schema, random_batch):

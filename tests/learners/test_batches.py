@@ -1,5 +1,7 @@
 """Batches on their way to the device, and priorities on their way back."""
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 
@@ -27,6 +29,19 @@ def test_the_tensors_are_a_copy_that_outlives_the_message(make_batch):
     batch.columns["reward"].setflags(write=True)
     batch.columns["reward"][:] = 0
     np.testing.assert_array_equal(there["reward"].numpy(), expected)
+
+
+def test_a_duration_weight_for_the_policy_alone_is_left_out_for_values(make_batch):
+    batch = make_batch()
+    priority, duration = batch.loss_weight, np.array([1, 2, 3, 4], np.float32)
+    weighed = replace(batch, loss_weight=priority * duration, factors={"duration": duration, "priority": priority})
+    there = train_batch(weighed, CPU, policy_only=True)
+    np.testing.assert_array_equal(there.loss_weight.numpy(), priority * duration)
+    np.testing.assert_array_equal(there.weight_of_values.numpy(), priority)
+    everywhere = train_batch(weighed, CPU)
+    assert everywhere.weight_of_values is everywhere.loss_weight
+    alone = replace(batch, loss_weight=duration, factors={"duration": duration})
+    assert train_batch(alone, CPU, policy_only=True).weight_of_values.tolist() == [1, 1, 1, 1]
 
 
 def test_images_stay_bytes_and_ragged_or_empty_columns_do_no_harm(make_batch):
