@@ -22,7 +22,12 @@ LABELS = {series.name: set(series.labels) for series in SERIES}
 def scraped(tmp_path_factory) -> dict[str, str]:
     """What each role of a serial run serves, once the learner has made its first steps."""
     folder = tmp_path_factory.mktemp("runs")
-    small = ["tables.replay.limiter.min_size=200", "learners.batch_size=32", "network.hidden=[16]"]
+    small = [
+        "tables.replay.limiter.min_size=200",
+        "tables.replay.limiter.samples_per_insert=null",
+        "learners.batch_size=32",
+        "network.hidden=[16]",
+    ]
     command = [sys.executable, "-m", "sojourn.cli", "train", "Pendulum-v1", "--serial", f"run.folder={folder}", *small]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as run:
         try:
