@@ -23,16 +23,16 @@ from actors.measures import ActorMeasures
 from actors.rollout import Rollout, RolloutParts
 from actors.steps import describe
 from actors.watchdog import Ending, Watch
-from replay.client import ActorConnection
+from replay.client import ActorConnection, service_info
 from sojourn.algorithms import build_policy
 from sojourn.columns import Schema
 from sojourn.config import Config
 from sojourn.config.schema import EnvironmentSettings, FleetSettings
-from sojourn.errors import ConfigError, EnvironmentFault, HungError, SojournError, UnavailableError
+from sojourn.errors import ConfigError, HungError, SojournError, UnavailableError
 from sojourn.experience import Segment
 from sojourn.metrics import Metrics
 from sojourn.parameters.client import Watcher
-from sojourn.roles import RoleContext
+from sojourn.roles import Address, RoleContext
 from sojourn.seeds import lane_seed
 
 LOG = logging.getLogger("sojourn.actors")
@@ -54,17 +54,15 @@ def run(context: RoleContext) -> None:
     schema = describe(settings, context.config)
     with ExitStack() as stack:
         leaving = threading.Event()
-        try:
-            connection = _connect(context, fleet, settings, schema, metrics, leaving)
-        except UnavailableError:
-            if context.stop.is_set():
-                return  # told to stop before there was a service: nothing was collected
-            raise
+        connection = _connect(context, fleet, settings, schema, metrics, leaving)
+        if connection is None:
+            return
         stack.callback(connection.close)
         assert context.parameters is not None
         watcher = Watcher(context.parameters, run_id=context.run_id, client_id=context.name)
         stack.callback(watcher.close)
-        actor = Actor(context, fleet, settings, schema, connection, watcher, metrics, leaving)
+        seeds = Seeds(context, life_of(context, connection.incarnation))
+        actor = Actor(context, fleet, settings, schema, seeds, connection, watcher, metrics, leaving)
         actor.run(context.stop)
 
 
@@ -83,21 +81,31 @@ def _connect(
     schema: Schema,
     metrics: Metrics,
     leaving: threading.Event,
-) -> ActorConnection:
-    """Say hello to this actor's shard."""
-    return ActorConnection(
-        context.replay[context.index % len(context.replay)],
-        run_id=context.run_id,
-        client_id=context.name,
-        schema=schema,
-        fleet=fleet,
-        buffer_bytes=context.config.actors.outage_buffer_bytes,
-        environment_id=settings.id,
-        seed=context.config.run.seed,
-        metrics=metrics,
-        stop=leaving,
-        give_up=context.stop,
-    )
+) -> ActorConnection | None:
+    """Say hello to this actor's shard; None if the actor was told to stop before the shard answered."""
+    try:
+        return ActorConnection(
+            shard_of(context),
+            run_id=context.run_id,
+            client_id=context.name,
+            schema=schema,
+            fleet=fleet,
+            buffer_bytes=context.config.actors.outage_buffer_bytes,
+            environment_id=settings.id,
+            seed=context.config.run.seed,
+            metrics=metrics,
+            stop=leaving,
+            give_up=context.stop,
+        )
+    except UnavailableError:
+        if context.stop.is_set():
+            return None
+        raise
+
+
+def shard_of(context: RoleContext) -> Address:
+    """The shard to which this actor is pinned."""
+    return context.replay[context.index % len(context.replay)]
 
 
 class Actor:
@@ -112,6 +120,7 @@ class Actor:
         fleet: FleetSettings,
         settings: EnvironmentSettings,
         schema: Schema,
+        seeds: "Seeds",
         connection: ActorConnection,
         watcher: Watcher,
         metrics: Metrics,
@@ -125,7 +134,6 @@ class Actor:
         self._leaving = leaving
         self._failure: BaseException | None = None
         self._measures = ActorMeasures(metrics)
-        seeds = Seeds(context, connection)
         simulated_clock = context.config.duration.clock == "env"
         self._board = LaneBoard(
             schema, settings, slots=fleet.environments, segment_steps=fleet.segment_steps, simulated_clock=simulated_clock
@@ -198,10 +206,11 @@ class Actor:
         """End every lane, hand over what has a row, and wait until it is acknowledged."""
         now_s = time.monotonic()
         segments = self._board.take_over(now_s, limit_s=self._settings.step_timeout_s, overdue=overdue)
-        if isinstance(self._failure, SojournError) and not isinstance(self._failure, EnvironmentFault):
-            return  # the service takes nothing more of this actor
-        for segment in segments:
-            self._insert(segment)
+        try:
+            for segment in segments:
+                self._insert(segment)
+        except SojournError as error:  # the service refuses this actor for good: the rest has nowhere to go
+            self._failure = self._failure or error
         self._report(now_s)
         if not self._connection.drain(DRAIN_S):
             LOG.warning("%s: the replay service did not acknowledge the last segments within %g s", self._name, DRAIN_S)
@@ -210,14 +219,12 @@ class Actor:
 class Seeds:
     """Seeds of this life's environments: a function of run seed, role, actor, slot and how many lives the slot had."""
 
-    def __init__(self, context: RoleContext, connection: ActorConnection) -> None:
+    def __init__(self, context: RoleContext, life: int) -> None:
+        """life: a number that no other life of this actor in the run has."""
         self._run_seed = context.config.run.seed
         self._role = f"actor-{context.fleet}" if context.fleet else "actor"
         self._index = context.index
-        lives = count_life(context.run_folder / "lives" / context.name)
-        if lives == 0 and connection.pace().env_steps > 0:
-            lives = connection.incarnation  # the run is older than this folder: a container without the one of its former life
-        self._first = lives << 20
+        self._first = life << 20  # room for the lives of slots within this one
         self._made: dict[int, int] = {}
 
     def next(self, slot: int) -> int:
@@ -228,6 +235,18 @@ class Seeds:
     def of_policy(self) -> int:
         """Seed of the random numbers with which the policy draws actions in this life."""
         return lane_seed(self._run_seed, f"{self._role} policy", self._index, 0, self._first)
+
+
+def life_of(context: RoleContext, incarnation: int) -> int:
+    """Number of this life: how many the run folder remembers, so that a new run with the same seed begins with the same episodes.
+
+    A container may come back without the folder of its former life. Then the run is older than the folder, and the incarnation
+    that the replay service granted tells this life from others.
+    """
+    remembered = count_life(context.run_folder / "lives" / context.name)
+    if remembered == 0 and service_info(shard_of(context)).env_steps > 0:
+        return incarnation
+    return remembered
 
 
 def count_life(file: Path) -> int:

@@ -16,7 +16,7 @@ from actors.board import LaneBoard
 from actors.credits import StartGate
 from actors.faults import Faults
 from actors.measures import ActorMeasures
-from actors.role import Actor
+from actors.role import Actor, Seeds, count_life
 from actors.rollout import RolloutParts
 from actors.steps import describe
 from replay.client import LaneCounts, Pace, RunningAction
@@ -114,15 +114,16 @@ def make_acting(config: Config, *, learner_step: int = 1) -> Acting:
     return made
 
 
-def make_until(rollout: Iterator[Segment], enough: Callable[[list[Segment]], bool], most: int = 500) -> list[Segment]:
-    """Take segments until there are enough of them."""
+def make_until(rollout: Iterator[Segment], enough: Callable[[list[Segment]], bool], deadline_s: float = 60.0) -> list[Segment]:
+    """Take segments until there are enough of them; fail at the deadline."""
+    until_s = time.monotonic() + deadline_s
     segments: list[Segment] = []
     for segment in rollout:
         segments.append(segment)
-        if enough(segments) or len(segments) >= most:
-            break
-    assert enough(segments), f"{len(segments)} segments and it is still not so"
-    return segments
+        if enough(segments):
+            return segments
+        assert time.monotonic() < until_s, f"{len(segments)} segments and it is still not so"
+    raise AssertionError("the rollout ended")
 
 
 @pytest.fixture
@@ -199,7 +200,9 @@ def run_actor(tmp_path: Path) -> Iterator[Callable[[Config], RunningActor]]:
         snapshots = HeldSnapshots(ParameterSnapshot(1, 1, 0, config.algorithm.name, tensors))
         context = RoleContext(config, tmp_path, "run", "actor")
         sink = Sink()
-        actor = Actor(context, config.actors, config.environment, schema, sink, snapshots, Metrics("actor"), threading.Event())
+        seeds = Seeds(context, count_life(tmp_path / "lives" / context.name))
+        leaving = threading.Event()
+        actor = Actor(context, config.actors, config.environment, schema, seeds, sink, snapshots, Metrics("actor"), leaving)
         running = RunningActor(sink, context.stop, pool.submit(actor.run, context.stop))
         started.append(running)
         return running

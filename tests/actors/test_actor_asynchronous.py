@@ -27,8 +27,8 @@ def of_lane(segments: list[Segment], lane: int) -> list[Segment]:
 def test_a_slot_that_fails_or_crashes_is_cut_counted_and_replaced_while_the_other_goes_on(
     acting: Any, configured: Callable[..., Config], until: Any, tmp_path: Any, fault: str, kind: str
 ):
-    config = configured({"length": 5, "fault": fault, "fault_at": 3, "once": str(tmp_path / "came")}, environments=2)
-    made = acting(config)
+    environment = {"length": 5, "fault": fault, "fault_at": 3, "once": str(tmp_path / "came"), "slow_s": 0.005}
+    made = acting(configured(environment, environments=2))
 
     def both_went_on(segments: list[Segment]) -> bool:
         cut = [segment.lane for segment in segments if len(segment) == 2]

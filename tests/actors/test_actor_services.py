@@ -1,6 +1,7 @@
 """Actors against the real replay and parameter services: nothing is lost or doubled, and processes end as they should."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -116,6 +117,29 @@ def test_an_actor_with_another_schema_is_refused_in_one_sentence(
     other = served(Config.model_validate({"environment": {"id": "Pendulum-v1"}, "network": {"hidden": [8]}}))
     with pytest.raises(ContractError):
         actor_role.run(run.context(other, "actor"))
+
+
+def test_a_life_without_the_folder_of_the_former_one_has_other_seeds(
+    services: Any, configured: Callable[..., Config], eventually: Any, tmp_path: Path
+):
+    config = served(configured({"length": 3}))
+    run = services(config)
+    for life in (1, 2):
+        stop, running = run.start(actor_role.run, config, "actor")
+        eventually(lambda least=60 * life: info_of(config, run.run_folder).env_steps >= least)
+        stop.set()
+        running.result(10.0)
+        shutil.rmtree(tmp_path / "lives")
+    assert len(set(drawn(config, run.run_folder).columns["observation"][:, 0].tolist())) == 2
+
+
+def test_an_actor_that_is_stopped_before_its_shard_answers_leaves_at_once(
+    roles: Any, configured: Callable[..., Config], eventually: Any
+):
+    config = configured({"length": 3})
+    stop, running = roles.start(actor_role.run, config, "actor")
+    stop.set()
+    running.result(5.0)
 
 
 class Process:

@@ -47,6 +47,7 @@ def test_a_float64_that_overflows_its_stored_float32_is_a_fault(configured: Call
         environment.step(ACTION, 0.0)
 
 
+@pytest.mark.filterwarnings("ignore:overflow encountered")  # NumPy says once that the quick check did not suffice
 def test_large_finite_values_are_no_fault(configured: Callable[..., Config]):
     environment = checked(configured({}))
     environment.environment.unwrapped._observe = lambda: np.full(3, 3e38)
