@@ -6,7 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
-from sojourn.monitor.progress import Progress, Reckoner
+from sojourn.monitor.progress import Progress
+from sojourn.monitor.reckoning import Reckoner
 from sojourn.monitor.recorder import Recorder
 from sojourn.monitor.scrape import Scraper
 

@@ -11,7 +11,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from sojourn.monitor import Evaluation, Monitor, Progress, read_progress
-from sojourn.monitor.progress import Reckoner
+from sojourn.monitor.reckoning import Reckoner
 from sojourn.monitor.recorder import Recorder
 from sojourn.monitor.scrape import Reading, Sample, Scraper, announcements
 from sojourn.monitor.sums import quantile
