@@ -13,13 +13,11 @@ GRACE_S = 2.0
 
 
 def end_embedded_servers(config: Config, run_folder: Path) -> None:
-    """End embedded servers that still run, because their shard could not do so itself. They lose nothing: restarts read their files."""
-    if config.replay.redis_url or config.replay.addresses:
+    """End embedded servers whose shard could not do so itself, and remove their sockets. They lose nothing: restarts read their files."""
+    if not (run_folder / "redis").exists():
         return
     for shard in range(config.replay.shards):
-        server = EmbeddedServer(run_folder, shard, appendfsync="no", memory_bytes=0, rewrite_min_bytes=0)
-        if server.alive():
-            server.stop()
+        EmbeddedServer(run_folder, shard, appendfsync="no", memory_bytes=0, rewrite_min_bytes=0).stop()
 
 
 @contextmanager

@@ -88,7 +88,9 @@ class _Life:
         before = Lives(**json.loads(self._file.read_text())) if self._file.exists() else Lives()
         self._lives = before.next(time.time())
         self._file.parent.mkdir(parents=True, exist_ok=True)
-        self._file.write_text(json.dumps(asdict(self._lives)))
+        temporary = self._file.with_suffix(f".{os.getpid()}")
+        temporary.write_text(json.dumps(asdict(self._lives)))
+        temporary.replace(self._file)
         self._name, self._log = name, str(log_file(run_folder, name))
         self.wait_s = 0.0
 
@@ -153,6 +155,11 @@ class RayHost:
     def remove(self, name: str) -> None:
         ray.kill(self._ray_actors.pop(name))
         self._under_way = {reference: part for reference, part in self._under_way.items() if part != name}
+
+    def close(self) -> None:
+        """End every process that is left, at once."""
+        for name in list(self._ray_actors):
+            self.remove(name)
 
     def _class_for(self, part: Part) -> Any:
         options: dict[str, Any] = {"num_cpus": 0}

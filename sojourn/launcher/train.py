@@ -49,12 +49,10 @@ def _drive(
     from sojourn.launcher.directory import directory_address, start_directory
     from sojourn.launcher.ray_roles import RayHost
 
-    find = partial(announced_address, run_folder)
-    if session.cluster:
-        directory = start_directory(run_folder, run_id, session.node_id)
-        find = partial(directory_address, run_id)
+    directory = start_directory(run_folder, run_id, session.node_id) if session.cluster else None
+    find = partial(directory_address, run_id) if directory else partial(announced_address, run_folder)
     host = RayHost(session, config, run_folder, run_id)
-    over = drive(config, run_folder, host, find, interrupts, on_progress)
-    if session.cluster:
-        directory.__ray_terminate__.remote()
-    return over
+    try:
+        return drive(config, run_folder, host, find, interrupts, on_progress)
+    finally:
+        host.close()
