@@ -87,6 +87,18 @@ def test_every_completed_step_reaches_the_replay_once_and_items_bootstrap_across
     assert not batch.columns["truncated"][batch.columns["terminated"]].any()
 
 
+def test_stacks_are_rebuilt_as_the_policy_saw_them(services: Any, configured: Callable[..., Config], eventually: Any):
+    config = served(configured({"length": 7, "frame_stack": 3}, segment_steps=4))
+    run = services(config)
+    stop, running = run.start(actor_role.run, config, "actor")
+    eventually(lambda: info_of(config, run.run_folder).env_steps >= 50)
+    stop.set()
+    running.result(10.0)
+    steps = drawn(config, run.run_folder).columns["observation"][:, :, 2]  # oldest frame first
+    newest = steps[:, -1]
+    np.testing.assert_array_equal(steps, np.stack([np.maximum(newest - back, 0) for back in (2, 1, 0)], axis=1))
+
+
 def test_an_episode_that_is_cut_after_its_rows_were_sent_still_gives_every_item(
     services: Any, configured: Callable[..., Config], eventually: Any, tmp_path: Path
 ):
