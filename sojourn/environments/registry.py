@@ -5,8 +5,12 @@ import difflib
 import gymnasium as gym
 
 OURS = {
+    "sojourn/ActionRepeat-v0": "sojourn.environments.slow:make_action_repeat",
+    "sojourn/Arms-v0": "sojourn.environments.arms:Arms",
     "sojourn/Catch-v0": "sojourn.environments.catch:Catch",
     "sojourn/Match-v0": "sojourn.environments.match:Match",
+    "sojourn/SlowSteps-v0": "sojourn.environments.slow:make_slow_steps",
+    "sojourn/TaskPools-v0": "sojourn.environments.arms:TaskPools",
 }
 
 
