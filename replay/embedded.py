@@ -133,12 +133,14 @@ class EmbeddedServer:
         temporary = self.folder / f".{self.shard}.json"
         temporary.write_text(json.dumps(asdict(life)))
         temporary.replace(self.folder / f"{self.shard}.json")
-        self._wait_until_listening(self._child)
+        self._wait_until_ready(self._child)
 
-    def _wait_until_listening(self, child: "subprocess.Popen[bytes]") -> None:
+    def _wait_until_ready(self, child: "subprocess.Popen[bytes]") -> None:
+        """Until it has read its files back; a server that listens may still find them damaged and end."""
         deadline_s = time.monotonic() + START_DEADLINE_S
-        while not can_connect(self.socket):
-            if child.poll() is not None or time.monotonic() > deadline_s:
+        while (answer := ping(self.socket)) != b"+PONG\r\n":
+            late = time.monotonic() > deadline_s and not answer.startswith(b"-LOADING")
+            if child.poll() is not None or late:
                 self._reap()
                 raise UnavailableError(
                     f"the embedded Redis server did not start; last words in {self.log_file}: {self._last_words()}"
@@ -227,10 +229,13 @@ def remove_socket(socket_file: Path) -> None:
         return  # gone already, or another shard's socket is still in use
 
 
-def can_connect(socket_file: Path) -> bool:
+def ping(socket_file: Path) -> bytes:
+    """The server's answer to PING, empty if there is none."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(1.0)
         try:
             probe.connect(str(socket_file))
-            return True
+            probe.sendall(b"PING\r\n")
+            return probe.recv(256)
         except OSError:
-            return False
+            return b""

@@ -159,6 +159,7 @@ class Ingest:
         while True:
             await self._arrived.until(lambda: bool(self._queue))
             await self._until_admitted()
+            await self._until_affordable()
             self._committing = True
             group = self._next_group()
             await self._make_durable(group)
@@ -174,10 +175,25 @@ class Ingest:
             for table in blocked:
                 self._shard.insert_waited(table, self._shard.clock.now_s() - began_s)
 
-    def _next_group(self) -> Group:
+    async def _until_affordable(self) -> None:
+        """Keep the durable tier within its byte budget: let the oldest items go, or wait where they must be consumed first.
+
+        Many small chunks take more than their rows, so a tier can be over its budget before the tables are full.
+        """
         store = self._shard.serving_store()
-        group = Group(Totals.of(store))
+        while self._shard.over_budget:
+            if not store.shed():
+                await self._shard.inserters.next()
+            self._shard.holdings.free(store.take_freed_chunks())
+
+    def _next_group(self) -> Group:
+        """What waits, as far as the limiters would admit it message by message: a bound is passed by one message, not by a group."""
+        store = self._shard.serving_store()
+        before = Totals.of(store)
+        group = Group(before)
         while self._queue and group.bytes < GROUP_BYTES:
+            if group.chunks and store.insert_blocked(group.totals.env_steps - before.env_steps):
+                break
             waiting = self._queue.popleft()
             self._waiting_bytes -= len(waiting.body)
             if waiting.call is None or self._is_in_turn(waiting):
@@ -244,7 +260,7 @@ class Ingest:
         self._shard.metrics.histogram("sojourn_replay_commit_seconds").observe(self._shard.clock.now_s() - began_s)
         self._shard.metrics.counter("sojourn_replay_commit_messages").inc(len(group.entries))
         for chunk in group.chunks:
-            self._shard.durable_bytes[chunk.first_row] = len(chunk.body)
+            self._shard.holdings.add(chunk.first_row, len(chunk.body))
 
     async def _apply(self, group: Group) -> None:
         """Store the rows, cut finished lanes, and acknowledge. What is durable is applied whatever became of its call.
@@ -264,7 +280,7 @@ class Ingest:
             await asyncio.sleep(0)
 
     def _applied(self, appended: Appended) -> None:
-        self._shard.freed += appended.freed_chunks
+        self._shard.holdings.free(appended.freed_chunks)
         self._shard.metrics.counter("sojourn_replay_inserted_steps").inc(appended.steps)
 
     def _acknowledge(self, waiting: Waiting, store: Store) -> None:

@@ -180,7 +180,7 @@ def info_reply(shard: Shard) -> pb.InfoReply:
         shard_index=shard.index,
         shard_count=shard.config.replay.shards,
         uptime_s=now_s - shard.born_s,
-        durable_bytes=sum(shard.durable_bytes.values()),
+        durable_bytes=shard.holdings.bytes,
         duplicates=shard.counts.duplicates,
         refused=shard.counts.refused,
         gaps=shard.counts.message_gaps,

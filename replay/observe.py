@@ -25,7 +25,7 @@ def observe(shard: Shard) -> None:
     now_s = shard.clock.now_s()
     gauges = {
         "sojourn_replay_learner_step": shard.counts.learner_step,
-        "sojourn_replay_durable_bytes": sum(shard.durable_bytes.values()),
+        "sojourn_replay_durable_bytes": shard.holdings.bytes,
         "sojourn_replay_durable_up": float(not shard.tier_blocks()),
         "sojourn_replay_durable_restarts": shard.tier.restarts if shard.tier else 0,
         "sojourn_replay_reappended_chunks": shard.tier.reappended if shard.tier else 0,

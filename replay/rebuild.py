@@ -73,8 +73,8 @@ class Rebuild:
             return
         now_s = self._shard.clock.now_s() - age_s
         appended = store.append(rows, chunk.stream, now_s, held_s=chunk.held_s, first_row=chunk.first_row)
-        self._shard.durable_bytes[chunk.first_row] = len(chunk.body)
-        self._shard.freed += appended.freed_chunks
+        self._shard.holdings.add(chunk.first_row, len(chunk.body))
+        self._shard.holdings.free(appended.freed_chunks)
 
     def _leave_out(self, chunk: CorruptedChunk, reason: str) -> None:
         LOG.error("stored chunk %s (%d bytes) is left out: %s", chunk.key, chunk.stored_bytes, reason)

@@ -14,6 +14,7 @@ from replay.answers import Stream
 from replay.arrow import SYSTEM_COLUMNS, stored_columns
 from replay.client_records import ClientRecords, Counts, Running
 from replay.fences import Fences
+from replay.holdings import Holdings
 from replay.store import Store
 from replay.tier import DurableTier, Standing
 from replay.wakeups import Wakeups
@@ -80,8 +81,7 @@ class Shard:
         self.waits = Waits()
         self.samplers = Wakeups()
         self.inserters = Wakeups()
-        self.durable_bytes: dict[int, int] = {}
-        self.freed: list[int] = []
+        self.holdings = Holdings()
         self.corrupted: list[str] = []
         self._in_start_order = any(table.order == "start" for table in config.tables.values())
         self.recovering = "reading back what the durable tier holds"
@@ -107,14 +107,12 @@ class Shard:
         bytes_per_row = row_bytes(schema)
         if config.replay.durability != "memory":
             check_durable_budget(config, bytes_per_row)
-        flush_bytes = max(fleet.flush_bytes for fleet in (config.actors, *config.actors.fleets.values()))
         return Store(
             schema,
             config.tables,
             seed=lane_seed(config.run.seed, "replay", self.index, 0, 0),
             batch_size=config.learners.batch_size,
             batches_per_message=config.learners.batches_per_message,
-            message_rows=max(1, math.ceil(flush_bytes / bytes_per_row)),
         )
 
     def standing(self) -> Standing:
@@ -157,18 +155,23 @@ class Shard:
 
     def take_freed(self) -> list[int]:
         """Chunks of which nothing is held any more; the next commit deletes them."""
-        freed = self.freed + (self.store.take_freed_chunks() if self.store else [])
-        self.freed = []
-        for first_row in freed:
-            self.durable_bytes.pop(first_row, None)
-        return freed
+        if self.store is not None:
+            self.holdings.free(self.store.take_freed_chunks())
+        return self.holdings.take_freed()
+
+    @property
+    def over_budget(self) -> bool:
+        """Whether the chunks that are needed take more than `replay.redis_memory_bytes`."""
+        return self.holdings.bytes > self.config.replay.redis_memory_bytes
 
     def tier_blocks(self) -> bool:
         """Whether inserts wait for the durable tier."""
-        return self.tier is not None and self.tier.status != "ok"
+        return self.tier_status() not in ("ok", "none")
 
     def tier_status(self) -> str:
         """ "ok", "down: reason", "full: reason" or "none"."""
+        if self.tier is not None and self.over_budget:
+            return f"full: chunks take {self.holdings.bytes} of {self.config.replay.redis_memory_bytes} bytes (replay.redis_memory_bytes)"
         return "none" if self.tier is None else self.tier.status
 
 

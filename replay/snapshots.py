@@ -45,8 +45,11 @@ class Snapshots:
                 return self._shard.tier is None
             began_s = self._shard.clock.now_s()
             await self._collect()
-            saved = await self._shard.tier.try_write(Commit(pages=self._unsaved, freed=self._shard.take_freed()))
-            if saved:
+            freed = self._shard.take_freed()
+            saved = await self._shard.tier.try_write(Commit(pages=self._unsaved, freed=freed))
+            if not saved:
+                self._shard.holdings.put_back(freed)
+            else:
                 self._shard.metrics.counter("sojourn_replay_snapshot_bytes").inc(sum(map(len, self._unsaved.values())))
                 self._unsaved = {}
             self._shard.metrics.histogram("sojourn_replay_snapshot_seconds").observe(self._shard.clock.now_s() - began_s)

@@ -80,7 +80,7 @@ class Store:
         `now_s` is then the time of its first arrival on this clock.
         """
         first = self.next_row_number if first_row is None else first_row
-        new_items = self._cut_at_gaps(rows, stream, now_s)
+        new_items = self._cut_at_gaps(rows, stream, now_s, first)
         known_index = self._chains.chain_indices(first + np.arange(len(rows))) if self._chains is not None else None
         incoming = self._slab.receive(rows, stream, first, now_s - held_s, known_index)
         at = 0
@@ -111,7 +111,7 @@ class Store:
         self._collect()
         return made
 
-    def _cut_at_gaps(self, rows: Rows, stream: Stream, now_s: float) -> dict[str, int]:
+    def _cut_at_gaps(self, rows: Rows, stream: Stream, now_s: float, first_row: int) -> dict[str, int]:
         """End the chains of lanes whose next row is not the one that was due."""
         firsts = _run_starts(rows.lane)
         slots = self._slab.lanes.find(stream, rows.lane[firsts].astype(np.int64))
@@ -119,7 +119,7 @@ class Store:
         gap = (slots >= 0) & (rows.sequence[firsts] != lanes.sequence[slots] + 1)
         if not gap.any():
             return dict.fromkeys(self._tables, 0)
-        self.gaps += int(np.count_nonzero(gap))
+        self.gaps += int(np.count_nonzero(gap & (first_row + firsts >= self._counted_from)))
         made = self._cut(slots[gap], now_s)
         lanes.broken[slots[gap]] = rows.episode[firsts[gap]] == lanes.episode[slots[gap]]
         return made
@@ -137,14 +137,28 @@ class Store:
     # Rows go out
 
     def _make_room(self) -> None:
-        """Evict until the slab has room: from the table that holds most blocks for its capacity, or break the chain of a silent lane
-        where lanes hold more than half of all blocks."""
+        """Evict until the slab has room."""
         while not self._slab.has_room:
-            greediest = max(self._tables.values(), key=lambda table: table.items.blocks_in_use / table.settings.capacity_steps)
-            lanes_hold_most = 2 * self._slab.lanes.pinned_blocks > len(self._slab.blocks.fill)
-            if lanes_hold_most or greediest.make_room() == 0:
-                self._slab.drop_oldest_lane()
-            self._collect()
+            self._evict_some()
+
+    def _evict_some(self) -> None:
+        """From the table that holds most blocks for its capacity, or break the chain of a silent lane where lanes hold more than half
+        of all blocks."""
+        greediest = max(self._tables.values(), key=lambda table: table.items.blocks_in_use / table.settings.capacity_steps)
+        lanes_hold_most = 2 * self._slab.lanes.pinned_blocks > len(self._slab.blocks.fill)
+        if lanes_hold_most or greediest.make_room() == 0:
+            self._slab.drop_oldest_lane()
+        self._collect()
+
+    def shed(self) -> bool:
+        """Evict a few items although the slab has room, so that chunks are let go: their durable copies are over their budget.
+
+        False, and nothing is evicted, where nothing is held or a table consumes: what was not consumed must stay.
+        """
+        if self._slab.rows == 0 or any(table.settings.consume for table in self._tables.values()):
+            return False
+        self._evict_some()
+        return True
 
     def _collect(self) -> None:
         """Recycle what nothing holds any more, and tell the tables."""

@@ -332,6 +332,48 @@ async def test_inserts_wait_while_redis_is_full_and_lose_nothing(serve: Any, kit
         assert (reply.outcome, reply.env_steps) == (ACCEPTED, 20)
 
 
+def small_budget(kit: SimpleNamespace, **table: Any) -> Any:
+    """Room for about a hundred chunks of one step each; the tables would hold more."""
+    config = kit.config(replay=PROCESS, tables={"replay": {"capacity_steps": 256, **table}})
+    replay = config.replay.model_copy(update={"redis_memory_bytes": 180_000})
+    return config.model_copy(update={"replay": replay})
+
+
+async def test_small_chunks_over_the_byte_budget_push_the_oldest_items_out(serve: Any, kit: SimpleNamespace) -> None:
+    async with serve(small_budget(kit)) as service:
+        inserts = await service.client.inserts()
+        for number in range(1, 161):
+            body = kit.body(kit.segment(first_sequence=2 * number - 2, steps=1, closed=True, episode=number))
+            assert (await inserts.insert(number, body)).outcome == ACCEPTED
+        info = await service.client.info()
+        assert info.durable_bytes < 180_000 + 4_000
+        assert info.env_steps == 160
+        assert 20 < info.tables[0].facts.items < 120
+
+
+async def test_what_is_not_consumed_is_kept_and_inserts_wait_over_the_byte_budget(serve: Any, kit: SimpleNamespace) -> None:
+    async with serve(small_budget(kit, sampler="fifo", consume=True)) as service:
+        inserts = await service.client.inserts()
+        for number in range(1, 161):
+            body = kit.body(kit.segment(first_sequence=2 * number - 2, steps=1, closed=True, episode=number))
+            await inserts.send(number, body)
+
+        async def is_full() -> bool:
+            return (await service.client.info()).durable_tier.startswith("full: chunks take")
+
+        await kit.eventually(is_full)
+        samples = await service.client.samples()
+        await samples.ask(credits=100, batch_size=4)
+        keys: list[int] = []
+        while len(keys) < 160:
+            answer, columns = await samples.reply()
+            keys += columns["info.key"].tolist()
+            told = {"client_id": "learner-0", "incarnation": samples.incarnation, "table": "replay"}
+            await service.client.stub.Consumed(pb.ConsumedRequest(draw_ids=[answer.draws[0].draw_id], **told))
+        assert keys == list(range(1, 321, 2))
+        assert [(await inserts.reply()).outcome for _ in range(160)] == [ACCEPTED] * 160
+
+
 async def test_a_damaged_chunk_is_named_and_left_out_and_the_rest_is_served(
     serve: Any, kit: SimpleNamespace, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
