@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -18,12 +17,13 @@ from actors.behaviour import BehaviourPolicy
 from actors.board import LaneBoard
 from actors.credits import StartGate
 from actors.faults import Faults
+from actors.lives import Seeds, life_of, shard_of
 from actors.lockstep import lockstep
 from actors.measures import ActorMeasures
 from actors.rollout import Rollout, RolloutParts
 from actors.steps import describe
 from actors.watchdog import Ending, Watch
-from replay.client import ActorConnection, service_info
+from replay.client import ActorConnection
 from sojourn.algorithms import build_policy
 from sojourn.columns import Schema
 from sojourn.config import Config
@@ -32,8 +32,7 @@ from sojourn.errors import ConfigError, HungError, SojournError, UnavailableErro
 from sojourn.experience import Segment
 from sojourn.metrics import Metrics
 from sojourn.parameters.client import Watcher
-from sojourn.roles import Address, RoleContext
-from sojourn.seeds import lane_seed
+from sojourn.roles import RoleContext
 
 LOG = logging.getLogger("sojourn.actors")
 ROLLOUTS: dict[str, Rollout] = {"lockstep": lockstep, "asynchronous": asynchronous}
@@ -103,11 +102,6 @@ def _connect(
         raise
 
 
-def shard_of(context: RoleContext) -> Address:
-    """The shard to which this actor is pinned."""
-    return context.replay[context.index % len(context.replay)]
-
-
 class Actor:
     """One life of an actor: its rollout, who watches it, and how it ends.
 
@@ -120,7 +114,7 @@ class Actor:
         fleet: FleetSettings,
         settings: EnvironmentSettings,
         schema: Schema,
-        seeds: "Seeds",
+        seeds: Seeds,
         connection: ActorConnection,
         watcher: Watcher,
         metrics: Metrics,
@@ -214,46 +208,3 @@ class Actor:
         self._report(now_s)
         if not self._connection.drain(DRAIN_S):
             LOG.warning("%s: the replay service did not acknowledge the last segments within %g s", self._name, DRAIN_S)
-
-
-class Seeds:
-    """Seeds of this life's environments: a function of run seed, role, actor, slot and how many lives the slot had."""
-
-    def __init__(self, context: RoleContext, life: int) -> None:
-        """life: a number that no other life of this actor in the run has."""
-        self._run_seed = context.config.run.seed
-        self._role = f"actor-{context.fleet}" if context.fleet else "actor"
-        self._index = context.index
-        self._first = life << 20  # room for the lives of slots within this one
-        self._made: dict[int, int] = {}
-
-    def next(self, slot: int) -> int:
-        """A seed that no environment of this slot has had in this run."""
-        made = self._made[slot] = self._made.get(slot, -1) + 1
-        return lane_seed(self._run_seed, self._role, self._index, slot, self._first + made)
-
-    def of_policy(self) -> int:
-        """Seed of the random numbers with which the policy draws actions in this life."""
-        return lane_seed(self._run_seed, f"{self._role} policy", self._index, 0, self._first)
-
-
-def life_of(context: RoleContext, incarnation: int) -> int:
-    """Number of this life: how many the run folder remembers, so that a new run with the same seed begins with the same episodes.
-
-    A container may come back without the folder of its former life. Then the run is older than the folder, and the incarnation
-    that the replay service granted tells this life from others.
-    """
-    remembered = count_life(context.run_folder / "lives" / context.name)
-    if remembered == 0 and service_info(shard_of(context)).env_steps > 0:
-        return incarnation
-    return remembered
-
-
-def count_life(file: Path) -> int:
-    """How many lives were counted in the file before; counts this one."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    lives = int(file.read_text()) if file.exists() else 0
-    temporary = file.with_name(f".{file.name}")
-    temporary.write_text(str(lives + 1))
-    temporary.replace(file)
-    return lives

@@ -15,8 +15,9 @@ from actors.behaviour import BehaviourPolicy
 from actors.board import LaneBoard
 from actors.credits import StartGate
 from actors.faults import Faults
+from actors.lives import Seeds, count_life
 from actors.measures import ActorMeasures
-from actors.role import Actor, Seeds, count_life
+from actors.role import Actor
 from actors.rollout import RolloutParts
 from actors.steps import describe
 from replay.client import LaneCounts, Pace, RunningAction
