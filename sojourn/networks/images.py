@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-LARGE_SIDE = 36  # the strides of Mnih et al. need at least so many pixels
+LARGE_SIDE = 64  # below, the strides of Mnih et al. leave next to nothing of where things are: 1 x 1 of 42 x 42
 SMALL_SIDE = 8  # smaller images are halved down to about this
 
 
@@ -36,11 +36,12 @@ def convolutions(channels: int, height: int, width: int) -> nn.Sequential:
             nn.Conv2d(64, 64, 3, stride=1),
             nn.ReLU(),
         )
-    layers: list[nn.Module] = [nn.Conv2d(channels, 32, 3, padding=1), nn.ReLU()]
-    channels, side = 32, max(height, width)
-    while side > SMALL_SIDE:
-        layers += [nn.Conv2d(channels, 64, 3, stride=2, padding=1), nn.ReLU()]
-        channels, side = 64, math.ceil(side / 2)
+    side = max(height, width)
+    halvings = max(0, math.ceil(math.log2(side / SMALL_SIDE)))
+    layers: list[nn.Module] = []
+    for _ in range(max(1, halvings)):
+        layers += [nn.Conv2d(channels, 32, 3, stride=2 if halvings else 1, padding=1), nn.ReLU()]
+        channels = 32
     return nn.Sequential(*layers)
 
 
