@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sojourn.config import Config
-from sojourn.monitor import Progress
+from sojourn.monitor import Evaluation, Progress
 from sojourn.readable import count, number, rate, seconds, share
 
 LINE_EVERY_S = 5.0
@@ -31,16 +31,15 @@ class Display:
         self._console = console or Console(soft_wrap=not sys.stdout.isatty())
         self._live = Live(console=self._console, auto_refresh=False) if self._console.is_terminal else None
         self._last_line_s = -LINE_EVERY_S
-        self._evaluations = 0
+        self._evaluation: Evaluation | None = None
 
     def show(self, record: Progress) -> None:
         if self._live:
             self._live.update(panel(rows(record, self._config), self._heading, self._hint), refresh=True)
             return
-        evaluations = record.evaluation.count if record.evaluation else 0
-        if record.elapsed_s - self._last_line_s >= LINE_EVERY_S - 0.5 or evaluations > self._evaluations:
+        if record.elapsed_s - self._last_line_s >= LINE_EVERY_S - 0.5 or record.evaluation != self._evaluation:
             self._console.print(line(record, self._config), markup=False, highlight=False)
-            self._last_line_s, self._evaluations = record.elapsed_s, evaluations
+            self._last_line_s, self._evaluation = record.elapsed_s, record.evaluation
 
     def say(self, sentence: str) -> None:
         """A sentence above the panel, or on a line of its own."""

@@ -2,10 +2,10 @@
 
 import math
 from collections import deque
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from sojourn.monitor.progress import Evaluation, Progress
-from sojourn.monitor.scrape import Reading, Sample
+from sojourn.monitor.scrape import Sample
 from sojourn.monitor.sums import Buckets, Readings, added, buckets, highest, mean, quantile, total, values
 
 RATE_WINDOW_S = 10.0
@@ -13,24 +13,6 @@ RATE_WINDOW_S = 10.0
 
 DURATIONS, LAGS = "sojourn_actor_action_duration_seconds", "sojourn_learner_policy_lag_versions"
 LEARNER_PREFIX, LEARNER_STEP = "sojourn_learner_", "sojourn_learner_step"
-
-
-LASTING = frozenset(
-    {
-        "sojourn_replay_env_steps",
-        "sojourn_replay_episodes",
-        "sojourn_replay_learner_step",
-        "sojourn_parameters_version",
-        "sojourn_evaluator_evaluations_total",
-        "sojourn_evaluator_return_mean",
-        "sojourn_evaluator_return_std",
-        "sojourn_evaluator_return_best",
-        "sojourn_evaluator_policy_version",
-        "sojourn_evaluator_env_steps",
-    }
-)
-"""Series that stay true while their role is away: the curve must not fall to zero because a shard restarts."""
-
 
 Life = tuple[str, int, float]
 """A role's name, process and start."""
@@ -54,7 +36,8 @@ class Reckoner:
     def __init__(self, table: str) -> None:
         self._table = table
         self._recent: deque[_Counts] = deque()
-        self._known: dict[str, Reading] = {}
+        self._highest: dict[str, dict[str, float]] = {}
+        self._evaluation: Evaluation | None = None
         self._counted: dict[str, dict[Life, Buckets]] = {DURATIONS: {}, LAGS: {}}
         self._lives: dict[str, tuple[int, float]] = {}
         self._restarts: dict[str, int] = {}
@@ -65,9 +48,8 @@ class Reckoner:
         if self._began_s is None:
             self._began_s = clock_s
         self._notice_restarts(readings)
-        roles = {name: reading.up for name, reading in readings.items()}
-        readings = self._with_memory(readings)
-        now = _counts(readings, clock_s)
+        self._evaluation = _evaluation(readings) or self._evaluation
+        now = self._counts(readings, clock_s)
         before = self._window(now)
         span_s = max(now.at_s - before.at_s, 1e-9)
         table = {"table": self._table}
@@ -77,13 +59,13 @@ class Reckoner:
             elapsed_s=clock_s - self._began_s,
             env_steps=int(now.env_steps),
             env_steps_per_s=max(0.0, now.env_steps - before.env_steps) / span_s,
-            episodes=int(total(readings, "sojourn_replay_episodes") or 0),
+            episodes=int(sum(self._lasting(readings, "sojourn_replay_episodes"))),
             learner_step=int(now.learner_step),
             updates_per_s=max(0.0, now.learner_step - before.learner_step) / span_s,
-            policy_version=int(highest(readings, "sojourn_parameters_version") or 0),
+            policy_version=int(max(self._lasting(readings, "sojourn_parameters_version"), default=0.0)),
             training_return=mean(readings, "sojourn_actor_return_mean", "sojourn_actor_episodes_total"),
             episode_length=mean(readings, "sojourn_actor_episode_length_mean", "sojourn_actor_episodes_total"),
-            evaluation=_evaluation(readings),
+            evaluation=self._evaluation,
             replay_items=_whole(total(readings, "sojourn_replay_items", **table)),
             replay_capacity_items=_whole(total(readings, "sojourn_replay_capacity_items", **table)),
             replay_oldest_s=highest(readings, "sojourn_replay_oldest_item_seconds", **table),
@@ -94,7 +76,7 @@ class Reckoner:
             running_actions=int(total(readings, "sojourn_actor_running_actions") or 0),
             sample_wait_share=_share(now.waited_s - before.waited_s, span_s * _learners(readings)),
             restarts=dict(self._restarts),
-            roles=roles,
+            roles={name: reading.up for name, reading in readings.items()},
             duration_counts={_bound(bound): count for bound, count in durations.items()},
             lag_counts={_bound(bound): count for bound, count in lags.items()},
             learner=_learner_gauges(readings),
@@ -115,11 +97,31 @@ class Reckoner:
             self._recent.popleft()
         return self._recent[0]
 
-    def _with_memory(self, readings: Readings) -> Readings:
-        """Readings in which a role that is away, or still reads back what it knew, says its lasting series once more."""
-        known = {name: reading for name, reading in readings.items() if reading.up and not _recovers(reading)}
-        self._known.update(known)
-        return {**{name: _lasting(last) for name, last in self._known.items()}, **known}
+    def _lasting(self, readings: Readings, series: str) -> list[float]:
+        """Each role's highest value so far of a series that never falls over its restarts, roles that are away included.
+
+        A service that was just started says 0 until it has read back what it knew.
+        """
+        so_far = self._highest.setdefault(series, {})
+        for name, reading in readings.items():
+            for value in values({name: reading}, series):
+                so_far[name] = max(value, so_far.get(name, 0.0))
+        return list(so_far.values())
+
+    def _learner_step(self, readings: Readings) -> float:
+        """As the learner says; while it is away or has not read its checkpoint yet, the highest that anybody knew of."""
+        known = [*self._lasting(readings, LEARNER_STEP), *self._lasting(readings, "sojourn_replay_learner_step")]
+        return highest(readings, LEARNER_STEP) or max(known, default=0.0)
+
+    def _counts(self, readings: Readings, clock_s: float) -> _Counts:
+        return _Counts(
+            at_s=clock_s,
+            env_steps=sum(self._lasting(readings, "sojourn_replay_env_steps")),
+            learner_step=self._learner_step(readings),
+            waited_s=total(readings, "sojourn_learner_sample_wait_seconds_total") or 0.0,
+            lag_sum=total(readings, f"{LAGS}_sum") or 0.0,
+            lag_count=total(readings, f"{LAGS}_count") or 0.0,
+        )
 
     def _notice_restarts(self, readings: Readings) -> None:
         for name, reading in readings.items():
@@ -128,30 +130,6 @@ class Reckoner:
             if self._lives.get(name, reading.life) != reading.life:
                 self._restarts[name] = self._restarts.get(name, 0) + 1
             self._lives[name] = reading.life
-
-
-def _lasting(reading: Reading) -> Reading:
-    return replace(reading, up=False, samples=tuple(sample for sample in reading.samples if sample.name in LASTING))
-
-
-def _recovers(reading: Reading) -> bool:
-    return any(sample.name == "sojourn_replay_recovering" and sample.value == 1 for sample in reading.samples)
-
-
-def _counts(readings: Readings, clock_s: float) -> _Counts:
-    return _Counts(
-        at_s=clock_s,
-        env_steps=total(readings, "sojourn_replay_env_steps") or 0.0,
-        learner_step=_learner_step(readings),
-        waited_s=total(readings, "sojourn_learner_sample_wait_seconds_total") or 0.0,
-        lag_sum=total(readings, "sojourn_learner_policy_lag_versions_sum") or 0.0,
-        lag_count=total(readings, "sojourn_learner_policy_lag_versions_count") or 0.0,
-    )
-
-
-def _learner_step(readings: Readings) -> float:
-    """As the learner says, or as it last told the replay while it is away or has not read its checkpoint yet."""
-    return highest(readings, LEARNER_STEP) or highest(readings, "sojourn_replay_learner_step") or 0.0
 
 
 def _evaluation(readings: Readings) -> Evaluation | None:

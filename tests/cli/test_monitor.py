@@ -119,7 +119,7 @@ def test_a_restarted_service_neither_takes_back_steps_nor_shows_a_negative_rate(
         (
             reading("replay-0", replay_env_steps=100),
             reading("replay-0", up=False),
-            reading("replay-0", pid=2, replay_env_steps=0, replay_recovering=1),
+            reading("replay-0", pid=2, replay_env_steps=0),
             {},
         )
     ):
@@ -128,8 +128,17 @@ def test_a_restarted_service_neither_takes_back_steps_nor_shows_a_negative_rate(
         assert record.env_steps_per_s == 0.0
     assert record is not None
     assert record.roles == {}
-    after = reckoner.record(reading("replay-0", pid=2, replay_env_steps=130, replay_recovering=0), 0.0, 4.0)
+    after = reckoner.record(reading("replay-0", pid=2, replay_env_steps=130), 0.0, 4.0)
     assert (after.env_steps, after.env_steps_per_s, after.restarts) == (130, 7.5, {"replay-0": 1})
+
+
+def test_the_latest_evaluation_stands_while_its_evaluator_starts_anew():
+    reckoner = Reckoner("replay")
+    said = {"evaluator_evaluations_total": 2.0, "evaluator_return_mean": -5.0}
+    before = reckoner.record(reading("evaluator-0", **said), 0.0, 0.0).evaluation
+    assert before is not None
+    after = reckoner.record(reading("evaluator-0", pid=2, evaluator_evaluations_total=0.0, evaluator_return_mean=0.0), 0.0, 1.0)
+    assert after.evaluation == before
 
 
 def test_a_role_that_comes_back_with_its_old_process_id_still_counts_as_restarted():
@@ -207,3 +216,20 @@ def test_the_monitor_records_and_calls_back_until_it_is_stopped(tmp_path, start)
         monitor.run(stop, on_progress)
     assert [record.env_steps for record in seen] == [3]
     assert [record.env_steps for record in read_progress(tmp_path)] == [3]
+
+
+def test_the_learner_step_stands_while_the_learner_is_away_and_may_fall_back_to_its_checkpoint():
+    reckoner = Reckoner("replay")
+    steps = [
+        reckoner.record({**reading("replay-0", replay_learner_step=told), **learner}, 0.0, float(second)).learner_step
+        for second, (told, learner) in enumerate(
+            (
+                (90, reading("learner-0", learner_step=100)),
+                (90, reading("learner-0", up=False)),
+                (95, {}),
+                (95, reading("learner-0", pid=2, learner_step=0)),
+                (95, reading("learner-0", pid=2, learner_step=60)),
+            )
+        )
+    ]
+    assert steps == [100, 100, 100, 100, 60]
