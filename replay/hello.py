@@ -15,9 +15,10 @@ from replay.ingest import Ingest
 from replay.sampling import Sampling
 from replay.shard import Shard, row_bytes, table_bytes
 from sojourn.columns import Schema
-from sojourn.errors import ConfigError, ContractError, UnavailableError, ValidationError
+from sojourn.errors import ConfigError, ContractError, SojournError, UnavailableError, ValidationError
 from sojourn.rpc import CONTRACT_VERSION, OLDEST_CONTRACT
 
+LARGEST_INCARNATION = 1 << 62
 CLIENT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:@-]{0,127}")
 
 
@@ -64,7 +65,7 @@ class Door:
     async def _agree_on_schema(self, hello: Hello) -> None:
         if not hello.schema_json:
             raise ValidationError(f"{hello.client_id} is an actor and sent no schema")
-        schema = Schema.from_json(hello.schema_json)
+        schema = readable_schema(hello.schema_json)
         async with self._one_schema:
             if self._shard.schema is None:
                 await self._learn(schema)
@@ -115,8 +116,22 @@ def check_speaks(hello: Hello, run_id: str) -> None:
         raise ContractError(f"{hello.client_id!r} belongs to run {hello.run_id!r}, this service holds run {run_id!r}")
     if not CLIENT_ID.fullmatch(hello.client_id):
         raise ValidationError(f"client_id must be 1 to 128 letters, digits or _.:@-, got {hello.client_id[:200]!r}")
+    if max(hello.last_incarnation, hello.inherit_incarnation) >= LARGEST_INCARNATION:
+        raise ValidationError(f"an incarnation is a number of microseconds below {LARGEST_INCARNATION}")
     if not hello.identity.role:
         raise ValidationError(f"{hello.client_id} did not say its role: actor, learner, evaluator or operator")
+
+
+def readable_schema(schema_json: bytes) -> Schema:
+    """The schema, its columns settled. Raises ContractError for anything else."""
+    schema = Schema.from_json(schema_json)
+    try:
+        stored_columns(schema)
+    except SojournError as error:
+        raise ContractError(f"experience of this schema cannot be stored: {error}") from error
+    except (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise ContractError(f"not an experience schema: {error}") from error  # what Gymnasium says of a malformed space
+    return schema
 
 
 def difference(ours: Schema, theirs: Schema) -> str:

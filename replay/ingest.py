@@ -92,12 +92,17 @@ class Ingest:
             del self._calls[call.stream]
 
     async def offer(self, call: InsertCall, number: int, held_s: float, body: bytes, final: bool) -> None:
-        """Take a message in; waits while the call's window or the shard's budget is full. Raises what the call failed with."""
+        """Take a message in; waits while the call's window or the shard's budget is full.
+
+        Raises what the call failed with, or why nothing more can be taken from it.
+        """
         await call.until_room(self._shard.config.replay.insert_window)
         await self._moved.until(lambda: self._waiting_bytes < WAITING_BYTES or call.error is not None)
         if call.error is not None:
             raise call.error
         self._admit(call.stream)
+        if number < 1:
+            raise ValidationError(f"messages are numbered from 1, got {number}")
         waiting = Waiting(call.stream, call, self._shard.clock.now_s(), number, held_s, body, final=final)
         self._decode(waiting)
         call.took()

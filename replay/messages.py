@@ -1,5 +1,7 @@
 """Between the wire's messages and the service's own records. Protobuf goes no further than here and replay/servicer.py. No I/O."""
 
+import math
+
 import numpy as np
 
 from protos import replay_pb2 as pb
@@ -94,14 +96,26 @@ def running_of(request: pb.HeartbeatRequest) -> list[Running]:
         Running(
             lane=action.lane,
             action_number=action.action_number,
-            age_s=action.age_s,
+            age_s=age_of(action.age_s),
             policy_version=action.policy_version,
             task=action.task,
-            episode_age_s=action.episode_age_s,
-            ended=EndKind(action.ended) if action.has_ended else None,
+            episode_age_s=age_of(action.episode_age_s),
+            ended=end_kind_of(action.ended) if action.has_ended else None,
         )
         for action in request.running
     ]
+
+
+def age_of(age_s: float) -> float:
+    """A clock that steps back, or nonsense, must not spoil what is reckoned from ages: both are age 0."""
+    return age_s if 0.0 <= age_s < math.inf else 0.0
+
+
+def end_kind_of(number: int) -> EndKind:
+    try:
+        return EndKind(number)
+    except ValueError as error:
+        raise ValidationError(f"an action ends as 0 to {max(EndKind)}, got {number}") from error
 
 
 def heartbeat_reply(shard: Shard) -> pb.HeartbeatReply:

@@ -6,6 +6,7 @@ Starts an embedded server where none is given; network I/O; a server that is sti
 import asyncio
 import time
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 from replay.durability import check_server, confirmation, embedded_appendfsync
@@ -34,13 +35,12 @@ async def open_tier(
     if server is not None:
         await asyncio.to_thread(server.ensure_running)
     store = RedisStore(server.url if server else replay.redis_url, run_id=run_id, shard=shard, owner=incarnation)
-    try:
+    async with AsyncExitStack() as undo:
+        undo.push_async_callback(store.close)
         await _until_reached(store)
         settings = await store.settings()
         check_server(replay.durability, settings, replay.redis_memory_bytes)
-    except BaseException:
-        await store.close()
-        raise
+        undo.pop_all()
     store.confirm = confirmation(replay.durability, settings)
     return DurableTier(store, server, standing)
 

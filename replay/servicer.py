@@ -93,7 +93,8 @@ class ReplayServicer(rpc_replay.ReplayServicer):
                 await self._offer(request, call)
         except SojournError as error:
             call.fail(error)
-        call.end()
+        finally:
+            call.end()
 
     async def _offer(self, request: pb.InsertRequest, call: InsertCall) -> None:
         if (request.client_id, request.incarnation) != call.stream:
@@ -137,7 +138,8 @@ class ReplayServicer(rpc_replay.ReplayServicer):
                 self._sampling.take(call, messages.request_of(request))
         except SojournError as error:
             self._sampling.fail(call, error)
-        self._sampling.end(call)
+        finally:
+            self._sampling.end(call)
 
     @answers_errors
     async def Consumed(self, request: pb.ConsumedRequest, context: Context) -> pb.ConsumedReply:

@@ -64,6 +64,21 @@ async def test_a_heartbeat_is_counted_and_answered_with_the_pace(serve: Any, kit
         assert actor.oldest_running_s >= 2.5
 
 
+async def test_nonsense_in_a_heartbeat_is_refused_or_counts_as_nothing(serve: Any, kit: SimpleNamespace) -> None:
+    async with serve(kit.config()) as service:
+        life = (await service.client.hello()).incarnation
+        told = {"client_id": "actor-0", "incarnation": life}
+        heartbeats = service.client.stub.Heartbeat()
+        ages = [pb.RunningAction(age_s=age_s) for age_s in (float("nan"), float("-inf"), float("inf"), -5.0)]
+        await heartbeats.write(pb.HeartbeatRequest(running=ages, **told))
+        await heartbeats.read()
+        (actor,) = (await service.client.info()).clients
+        assert (actor.running, actor.oldest_running_s < 10.0) == (4, True)
+        await heartbeats.write(pb.HeartbeatRequest(running=[pb.RunningAction(ended=9, has_ended=True)], **told))  # type: ignore[arg-type]
+        with pytest.raises(grpc.aio.AioRpcError, match="an action ends as 0 to 4, got 9"):
+            await heartbeats.read()
+
+
 async def test_info_tells_what_the_shard_holds(serve: Any, kit: SimpleNamespace) -> None:
     async with serve(kit.config(), run_id="run-a") as service:
         empty = await service.client.info()

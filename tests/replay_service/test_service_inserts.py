@@ -245,6 +245,39 @@ async def test_hello_refuses_what_does_not_belong_here_and_says_why(serve: Any, 
         assert "did not say its role" in said
 
 
+@pytest.mark.parametrize(
+    "broken",
+    [
+        b"[]",
+        b'{"observation": 3}',
+        b'{"observation": {"type": "Box", "shape": [-2], "dtype": "float32", "low": 0, "high": 1}, "action": {}}',
+        b'{"observation": {"type": "Box", "shape": [2], "dtype": "what", "low": 0, "high": 1}, "action": {}}',
+        b'{"observation": {"type": "Discrete", "n": -1, "start": 0}, "action": {"type": "Dict", "spaces": 5}}',
+        b'{"observation": {"type": "Discrete", "n": 2, "start": 0}, "action": {"type": "Discrete", "n": 2, "start": 0}, '
+        b'"extras": [{"name": "reward", "dtype": "float32", "shape": []}], "core_state": []}',
+    ],
+)
+async def test_a_schema_that_is_none_is_refused(serve: Any, kit: SimpleNamespace, broken: bytes) -> None:
+    async with serve(kit.config()) as service:
+        code, said = await refused_hello(service.client, schema_json=broken)
+        assert code is grpc.StatusCode.FAILED_PRECONDITION
+        assert "schema" in said
+        await service.client.hello()
+
+
+async def test_numbers_out_of_range_are_refused(serve: Any, kit: SimpleNamespace) -> None:
+    async with serve(kit.config()) as service:
+        code, _ = await refused_hello(service.client, last_incarnation=2**64 - 1)
+        assert code is grpc.StatusCode.INVALID_ARGUMENT
+        inserts = await service.client.inserts()
+        await inserts.send(0, kit.body(kit.segment()))
+        with pytest.raises(grpc.aio.AioRpcError, match="messages are numbered from 1, got 0"):
+            await inserts.reply()
+        late = await service.client.inserts(incarnation=inserts.incarnation)
+        assert (await late.insert(1, kit.body(kit.segment()), held_s=float("nan"))).outcome == REFUSED
+        assert (await late.insert(2, kit.body(kit.segment()), held_s=-1.0)).outcome == REFUSED
+
+
 async def test_a_table_that_cannot_fit_is_refused_at_the_first_hello(serve: Any, kit: SimpleNamespace) -> None:
     config = kit.config(tables={"replay": {"capacity_bytes": 1_000_000, "capacity_steps": 10_000_000}})
     async with serve(config) as service:
