@@ -55,6 +55,7 @@ class Store:
         self._tables = {name: Table(name, settings, schema, self._slab, rng, traffic) for name, settings in tables.items()}
         self._reach = max(table.items.shape.reach for table in self._tables.values())
         self._freed_chunks: list[int] = []
+        self._in_pass = False  # over the changed pages
         self._chains: RestoredPages | None = None
         self._counted_from = 0  # rows of lower numbers were counted in an earlier life
         self.next_row_number = 1
@@ -249,14 +250,14 @@ class Store:
 
         Fewer than `most` end a pass: what changed since it began comes in the next, so that taking slices between draws comes to an end.
         """
-        items = [table.items for table in self._tables.values()]
-        if not any(table_items.pages_left for table_items in items):
-            for table_items in items:
-                table_items.begin_pages()
+        if not self._in_pass:
+            for table in self._tables.values():
+                table.items.begin_pages()
         taken: list[Page] = []
         for name, table in self._tables.items():
             left = table.items.pages_left if most is None else most - len(taken)
             taken += [Page(name, number, body) for number, body in table.items.take_pages(left, self.next_row_number)]
+        self._in_pass = most is not None and len(taken) == most
         return taken
 
     def mark_all_dirty(self) -> None:

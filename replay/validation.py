@@ -94,7 +94,8 @@ def check_lanes(rows: Rows, slots: np.ndarray, firsts: np.ndarray, lanes: LaneAr
     """Rows go on behind what the slab holds. slots: of the message's lanes, -1 unknown; firsts: their first rows in the message."""
     known = slots >= 0
     first, slot = firsts[known], slots[known]
-    last, episode, closed = lanes.sequence[slot], lanes.episode[slot], lanes.closed[slot]
+    last, episode = lanes.sequence[slot], lanes.episode[slot]
+    closed = lanes.closed[slot] & ~lanes.broken[slot]  # a chain that we broke for want of room goes on in its episode
     _refuse_at(rows, first[rows.sequence[first] <= last], "sequence", rows.sequence, "was stored before")
     next_one = rows.sequence[first] == last + 1
     other = next_one & ~closed & (rows.episode[first] != episode)

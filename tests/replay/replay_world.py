@@ -97,14 +97,15 @@ def pages_of(store: Store) -> list[Page]:
 
 
 def items_of(store: Store, name: str) -> dict[int, tuple[float, int]]:
-    """Key -> (priority, times sampled) of every item of a table, as a snapshot sees them."""
+    """Key -> (priority, times sampled) of every item of a table, as a whole snapshot sees them."""
+    return states_in({page.number: page.body for page in pages_of(store) if page.table == name and page.body})
+
+
+def states_in(pages: dict[int, bytes]) -> dict[int, tuple[float, int]]:
+    """Key -> (priority, times sampled) of the items in one table's pages, by page number."""
     found = {}
-    for page in pages_of(store):
-        if page.table == name and page.body:
-            priority, times = (
-                np.frombuffer(page.body, "<f4", PAGE_ROWS),
-                np.frombuffer(page.body, "<u4", PAGE_ROWS, 4 * PAGE_ROWS),
-            )
-            for row in np.flatnonzero(priority >= 0):
-                found[page.number * PAGE_ROWS + int(row)] = float(priority[row]), int(times[row])
+    for number, body in pages.items():
+        priority, times = np.frombuffer(body, "<f4", PAGE_ROWS), np.frombuffer(body, "<u4", PAGE_ROWS, 4 * PAGE_ROWS)
+        for row in np.flatnonzero(priority >= 0):
+            found[number * PAGE_ROWS + int(row)] = float(priority[row]), int(times[row])
     return found
