@@ -7,7 +7,8 @@ bounded buffer and sent again after an outage. An actor is pinned to its shard: 
 import logging
 import os
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from protos import replay_pb2 as pb
@@ -51,9 +52,11 @@ class ActorConnection:
         stop: threading.Event | None = None,
         give_up: threading.Event | None = None,
         timeout_s: float = 60.0,
+        now_s: Callable[[], float] = time.monotonic,
     ) -> None:
         """Say hello, waiting up to `timeout_s` for the service, or until `give_up` is set.
 
+        now_s: clock of the segments' `started_at_s`, on which ages are reckoned; a simulated one with `duration.clock: env`.
         stop: once set, nothing blocks: this constructor gives up, and what `insert` is given is kept, beyond the buffer's bound
         if need be. Raises UnavailableError when there is no service in time, ContractError when it refuses this run, schema or token.
         """
@@ -76,7 +79,7 @@ class ActorConnection:
         session = self._link.session(timeout_s=timeout_s, give_up=give_up or self._stop)
         self._metrics.gauge("sojourn_actor_replay_sessions").set_function(lambda: self._link.sessions)
         self.incarnation: int = session.incarnation
-        self._heartbeats = Heartbeats(client_id)
+        self._heartbeats = Heartbeats(client_id, now_s)
         self._inserts = InsertStream(
             client_id,
             Chunker(schema, session.hello.max_message_bytes),
@@ -86,6 +89,7 @@ class ActorConnection:
             flush_age_s=fleet.flush_age_s,
             pause_left_s=self._heartbeats.pause_left_s,
             metrics=self._metrics,
+            now_s=now_s,
         )
         refuse = self._inserts.refuse
         self._threads = [

@@ -1,12 +1,13 @@
 """Heartbeats of an actor: what it counts and runs goes out once a second, start credits and pace come back.
 
-One stream in a thread of its own. Ages are stamped anew at every send, so a report may be older than the heartbeat it is in.
+One stream in a thread of its own. Ages are stamped anew at every send, so a report may be older than the heartbeat it is in. Ages run
+on the clock that is handed in, which may be a simulated one; waits are on the monotonic clock.
 """
 
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -108,8 +109,9 @@ class _Said(NamedTuple):
 class Heartbeats:
     """The latest report and the latest answer. Thread-safe."""
 
-    def __init__(self, client_id: str) -> None:
+    def __init__(self, client_id: str, now_s: Callable[[], float] = time.monotonic) -> None:
         self._client_id = client_id
+        self._now_s = now_s
         self._born_s = time.monotonic()
         self._changed = threading.Condition()
         self._report = _Report()
@@ -123,7 +125,7 @@ class Heartbeats:
 
     def report(self, lanes: Sequence[LaneCounts], running: Sequence[RunningAction], counted_at_message: int) -> None:
         """Set what the next heartbeat says; it goes out at once if something new must be listed."""
-        report = _Report(tuple(lanes), tuple(running), counted_at_message, time.monotonic())
+        report = _Report(tuple(lanes), tuple(running), counted_at_message, self._now_s())
         with self._changed:
             self._report = report
             self._unheard.update({_key(action): action for action in running if action.ended is not None})
@@ -203,15 +205,14 @@ class Heartbeats:
                 self._changed.wait(left_s)
 
     def _request(self, incarnation: int, report: _Report, ends: list[RunningAction]) -> pb.HeartbeatRequest:
-        now_s = time.monotonic()
-        held_s = now_s - report.at_s
+        held_s = max(0.0, self._now_s() - report.at_s)
         running = [action for action in report.running if action.ended is None and _is_listed(action, held_s)]
         return pb.HeartbeatRequest(
             client_id=self._client_id,
             incarnation=incarnation,
             lanes=[_lane_message(lane) for lane in report.lanes],
             running=[_running_message(action, held_s) for action in running + ends],
-            uptime_s=now_s - self._born_s,
+            uptime_s=time.monotonic() - self._born_s,
             counted_at_message=report.counted_at_message,
         )
 

@@ -45,8 +45,12 @@ class InsertStream:
         flush_age_s: float,
         pause_left_s: Callable[[], float],
         metrics: Metrics,
+        now_s: Callable[[], float] = time.monotonic,
     ) -> None:
-        """pause_left_s: for how long the service wants no inserts."""
+        """pause_left_s: for how long the service wants no inserts.
+
+        now_s: clock of the segments' `started_at_s`, on which ages are reckoned; waits are on the monotonic clock.
+        """
         self._client_id = client_id
         self._chunker = chunker
         self._buffer = buffer
@@ -55,6 +59,7 @@ class InsertStream:
         self._flush_age_s = flush_age_s
         self._pause_left_s = pause_left_s
         self._metrics = metrics
+        self._now_s = now_s
         self._changed = threading.Condition()
         self._sent_at_s: dict[int, float] = {}  # messages in flight on the current stream
         self._sent_number = 0
@@ -133,7 +138,7 @@ class InsertStream:
             raise type(self._fault)(str(self._fault)) from self._fault
 
     def _cut(self, *, final: bool = False) -> None:
-        for message in self._chunker.cut(time.monotonic(), final=final):
+        for message in self._chunker.cut(self._now_s(), final=final):
             self._buffer.append(message)
         self._changed.notify_all()
 
@@ -183,16 +188,15 @@ class InsertStream:
                 if ended.is_set() or (self._closing and not self._buffer):
                     return None
                 self._changed.wait(self._until_old_s())
-            now_s = time.monotonic()
             self._sent_number = message.number
-            self._sent_at_s[message.number] = now_s
+            self._sent_at_s[message.number] = time.monotonic()
         self._metrics.counter("sojourn_actor_inserts_sent").inc()
         self._metrics.counter("sojourn_actor_insert_sent_bytes").inc(len(message.rows))
         return pb.InsertRequest(
             client_id=self._client_id,
             incarnation=session.incarnation,
             message_number=message.number,
-            held_s=now_s - message.made_at_s,
+            held_s=max(0.0, self._now_s() - message.made_at_s),
             rows=message.rows,
             final=message.final,
         )
