@@ -1,0 +1,68 @@
+"""Survival curves against literal values and slow obvious sums."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from replay.survival import censoring_time, duration_law, remaining_window
+
+TIMES = st.lists(st.integers(1, 9), min_size=1, max_size=30)
+
+
+def test_remaining_window_counts_starts_whose_window_was_at_least_so_long():
+    curve = remaining_window(np.array([1.0, 2.0, 2.0, 4.0]))
+    assert curve.at(np.array([0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 5.0])).tolist() == [1.0, 1.0, 0.75, 0.75, 0.25, 0.25, 0.0]
+
+
+def test_an_actions_own_start_keeps_its_survival_positive():
+    remaining = np.array([3.0, 8.0, 5.0])
+    assert (remaining_window(remaining).at(remaining) >= 1 / 3 - 1e-12).all()
+
+
+def test_duration_law_of_the_textbook_example():
+    # at risk 5, 4, 3, 2, 1; events at 1, 3 and 4
+    curve = duration_law(np.array([1.0, 2.0, 3.0, 4.0, 5.0]), np.array([True, False, True, True, False]))
+    assert curve.at(np.array([1.0, 2.0, 3.5, 4.5])) == pytest.approx([1.0, 0.8, 0.8 * 2 / 3, 0.8 * 2 / 3 / 2])
+
+
+def test_greenwood_variance_of_the_textbook_example():
+    curve = duration_law(np.array([1.0, 2.0, 3.0]), np.array([True, False, True]))
+    assert curve.log_variance_at(np.array([1.0, 2.0])) == pytest.approx([0.0, 1 / (3 * 2)])
+
+
+def slow_curve(observed, event, ends_first, x):
+    survival = 1.0
+    for t in sorted(set(observed)):
+        if t >= x:
+            break
+        events = sum(1 for o, e in zip(observed, event, strict=True) if o == t and e)
+        others = sum(1 for o, e in zip(observed, event, strict=True) if o == t and not e)
+        at_risk = sum(1 for o in observed if o >= t) - (others if ends_first else 0)
+        survival *= 1 - events / at_risk if events else 1
+    return survival
+
+
+@given(TIMES, st.data())
+def test_both_curves_equal_the_slow_product(observed, data):
+    ended = data.draw(st.lists(st.booleans(), min_size=len(observed), max_size=len(observed)))
+    x = np.arange(0.5, 11)
+    law = duration_law(np.array(observed), np.array(ended)).at(x)
+    cut = censoring_time(np.array(observed), np.array(ended)).at(x)
+    assert law == pytest.approx([slow_curve(observed, ended, False, v) for v in x])
+    assert cut == pytest.approx([slow_curve(observed, [not e for e in ended], True, v) for v in x])
+
+
+def test_weighting_by_the_censoring_curve_removes_the_bias_of_crashes():
+    rng = np.random.default_rng(5)
+    slow = rng.random(200_000) < 0.5
+    duration, crash = np.where(slow, 10.0, 1.0), rng.exponential(8.0, slow.size)
+    ended = duration <= crash
+    weight = 1 / censoring_time(np.minimum(duration, crash), ended).at(duration[ended])
+    assert slow[ended].mean() < 0.3
+    assert np.average(slow[ended], weights=weight) == pytest.approx(0.5, abs=0.01)
+
+
+def test_no_starts_are_refused():
+    with pytest.raises(ValueError, match="at least one start"):
+        remaining_window(np.array([]))
