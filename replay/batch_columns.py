@@ -12,10 +12,10 @@ from sojourn.columns import Column, Schema
 # What an output column holds of an item of m steps, padded to L.
 FIRST, STEPS = 0, 1  # bytes of row 0; of rows 0 .. m - 1
 FRAMES_FIRST, FRAMES_LAST, FRAMES_ALL = 2, 3, 4  # stacked observation of row 0; of row m; of rows 0 .. m
-LISTS_FIRST, LISTS_STEPS, LENGTHS_FIRST, LENGTHS_STEPS = 5, 6, 7, 8  # ragged values, zero behind the list, and their lengths
-MASK, LENGTH = 9, 10
-ENDED_LAST, ENDED_STEPS, END_KIND = 11, 12, 13  # a flag of step m - 1; of every step; the end kind of every step
-DURATION_SUM, DELAY, AGE = 14, 15, 16
+LISTS_FIRST, LISTS_STEPS = 5, 6  # lists of row 0; of every step; zero behind the last element
+LENGTHS_FIRST, LENGTHS_STEPS, STEP_COUNT = 7, 8, 9  # their lengths; the item's steps m
+DURATION_SUM, DELAY, AGE = 10, 11, 12
+MASK, END_KIND, ENDED_STEPS, ENDED_LAST = 13, 14, 15, 16  # of every step; ENDED_LAST: a flag of step m - 1
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def _transition_columns(schema: Schema, layout: RowLayout, length: int) -> list[
     outputs += [_fixed(place, FIRST, ()) for place in action]
     outputs += _per_step(length)
     outputs += [
-        Output("length", "int32", (), LENGTH),
+        Output("length", "int32", (), STEP_COUNT),
         Output("terminated", "bool", (), ENDED_LAST, detail=TERMINATED),
         Output("truncated", "bool", (), ENDED_LAST, detail=TRUNCATED),
         Output("log_prob", "float32", (), FIRST, 4 * LOG_PROB_FLOAT, 4),
@@ -79,7 +79,7 @@ def _sequence_columns(schema: Schema, layout: RowLayout, length: int) -> list[Ou
     outputs += [_fixed(place, STEPS, (length,)) for place in action]
     outputs += _per_step(length)
     outputs += [
-        Output("length", "int32", (), LENGTH),
+        Output("length", "int32", (), STEP_COUNT),
         Output("terminated", "bool", (length,), ENDED_STEPS, detail=TERMINATED),
         Output("truncated", "bool", (length,), ENDED_STEPS, detail=TRUNCATED),
         Output("end_kind", "uint8", (length,), END_KIND),

@@ -12,17 +12,15 @@ from replay.arena import ArenaBlocks
 from replay.batch_columns import (
     AGE,
     DELAY,
-    DURATION_SUM,
     END_KIND,
     ENDED_LAST,
     FIRST,
     FRAMES_ALL,
     FRAMES_LAST,
-    LENGTH,
-    LENGTHS_FIRST,
     LENGTHS_STEPS,
     LISTS_STEPS,
     MASK,
+    STEP_COUNT,
     STEPS,
     batch_columns,
 )
@@ -47,6 +45,14 @@ class Windows(NamedTuple):
     length: int
 
 
+class Memory(NamedTuple):
+    """One allocation, seen as three kinds of elements."""
+
+    bytes: np.ndarray
+    int32s: np.ndarray
+    float64s: np.ndarray
+
+
 class GatherPlan:
     """The output columns of one table, and the operations that fill them."""
 
@@ -62,14 +68,15 @@ class GatherPlan:
         sizes = self._operations[:, 4] * count
         padded = -(-sizes // 64) * 64
         begins = np.cumsum(padded) - padded
-        memory = np.empty(int(padded.sum()) + 64, np.uint8)
-        memory = memory[-memory.ctypes.data % 64 :]
+        raw = np.empty(int(padded.sum()) + 64, np.uint8)
+        aligned = raw[-raw.ctypes.data % 64 :][: int(padded.sum())]
+        memory = Memory(aligned, aligned.view(np.int32), aligned.view(np.float64))
         positions, steps = np.empty((count, shape.back + shape.length + 1), np.int64), np.empty(count, np.int64)
         windows = Windows(positions, steps, shape.back, shape.length)
         list_rows(blocks, items.length, starts, windows)
         gather_columns(blocks, arena, items.drawable_s, windows, now_s, self._operations, begins, memory)
         return {
-            output.name: memory[begin : begin + size].view(output.dtype).reshape((count, *output.shape))
+            output.name: aligned[begin : begin + size].view(output.dtype).reshape((count, *output.shape))
             for output, begin, size in zip(self.outputs, begins.tolist(), sizes.tolist(), strict=True)
         }
 
@@ -98,19 +105,19 @@ def gather_columns(
     now_s: float,
     operations: np.ndarray,
     begins: np.ndarray,
-    memory: np.ndarray,
+    memory: Memory,
 ) -> None:
     """Fill every output column. operations int64[C, 5], begins int64[C]: where each column starts in memory.
 
     A few hundred items at a time, so that their rows are still in the caches when the next column reads them.
     """
     for first in range(0, len(windows.steps), GROUP_ITEMS):
-        part = slice(first, first + GROUP_ITEMS)
-        group = Windows(windows.positions[part], windows.steps[part], windows.back, windows.length)
+        end = min(first + GROUP_ITEMS, len(windows.steps))
+        group = Windows(windows.positions[first:end], windows.steps[first:end], windows.back, windows.length)
         for c in range(len(operations)):
             what, offset, width, detail, item_bytes = operations[c]
             at = begins[c] + first * item_bytes
-            target = memory.ctypes.data + at
+            target = memory.bytes.ctypes.data + at
             if what == FIRST:
                 copy_first(blocks.bytes, group, offset, width, target)
             elif what == STEPS:
@@ -119,31 +126,12 @@ def gather_columns(
                 copy_frames(blocks.bytes, group, what, offset, width, target)
             elif what <= LISTS_STEPS:
                 copy_lists(blocks.words, arena.bytes, group, what, offset // 8, width, detail, target)
+            elif what <= STEP_COUNT:
+                write_lengths(blocks.words, group, what, offset // 8, memory.int32s[at // 4 :])
+            elif what <= AGE:
+                write_facts(blocks.reals, drawable_s, group, what, now_s, memory.float64s[at // 8 :])
             else:
-                column = memory[at : at + item_bytes * len(group.steps)]
-                write_column(blocks, drawable_s, group, now_s, what, offset // 8, detail, column)
-
-
-@kernel
-def write_column(
-    blocks: Blocks,
-    drawable_s: np.ndarray,
-    windows: Windows,
-    now_s: float,
-    what: int,
-    word: int,
-    flag: int,
-    column: np.ndarray,
-) -> None:
-    """Fill a column that is reckoned rather than copied. column uint8[bytes of the group]."""
-    if what <= LENGTHS_STEPS:
-        write_lengths(blocks.words, windows, what, word, column.view(np.int32))
-    elif what == LENGTH:
-        column.view(np.int32)[:] = windows.steps
-    elif what >= DURATION_SUM:
-        write_facts(blocks.reals, drawable_s, windows, what, now_s, column.view(np.float64))
-    else:
-        write_flags(blocks.bytes, windows, what, flag, column)
+                write_flags(blocks.bytes, group, what, detail, memory.bytes[at:])
 
 
 @kernel
@@ -202,9 +190,12 @@ def copy_lists(
 
 @kernel
 def write_lengths(words: np.ndarray, windows: Windows, what: int, word: int, lengths: np.ndarray) -> None:
-    """Elements of the lists of row 0 or of every step, 0 behind the last."""
-    slots = 1 if what == LENGTHS_FIRST else windows.length
+    """Steps of the items, or elements of the lists of row 0 or of every step, 0 behind the last."""
+    slots = windows.length if what == LENGTHS_STEPS else 1
     for i in range(len(windows.steps)):
+        if what == STEP_COUNT:
+            lengths[i] = windows.steps[i]
+            continue
         for j in range(slots):
             held = j < windows.steps[i]
             lengths[i * slots + j] = words[windows.positions[i, windows.back + j], word + 1] if held else 0
