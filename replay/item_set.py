@@ -10,6 +10,7 @@ from replay.items import (
     begin_items,
     count_draws,
     end_items,
+    first_drawable_s,
     make_items,
     set_priorities,
     window_seconds,
@@ -36,7 +37,7 @@ class ItemSet:
         self._count = 0
         self.leased_count = 0
         self._dirty = DirtyPages()
-        self._oldest = (-np.inf, 0.0)  # when it was looked up, and what was found
+        self._looked_up_s, self._oldest_s = -np.inf, 0.0  # when the oldest item was looked up, and since when it was drawable
 
     def __len__(self) -> int:
         """Items, live or leased."""
@@ -158,10 +159,11 @@ class ItemSet:
 
     def oldest_s(self, now_s: float) -> float:
         """Age of the oldest item, looked up at most once a second."""
-        if abs(now_s - self._oldest[0]) >= OLDEST_FOR_S:
-            held = (self.arrays.state == LIVE) | (self.arrays.state == LEASED)
-            self._oldest = now_s, float(self.arrays.drawable_s[held].min()) if self._count else now_s
-        return now_s - self._oldest[1] if self._count else 0.0
+        if self._count == 0:
+            return 0.0
+        if abs(now_s - self._looked_up_s) >= OLDEST_FOR_S:
+            self._looked_up_s, self._oldest_s = now_s, float(first_drawable_s(self._shift, self.arrays))
+        return now_s - self._oldest_s
 
     def forget(self, freed: Freed) -> None:
         """Rows left the slab: their positions can hold other rows' items from now on."""

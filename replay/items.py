@@ -96,6 +96,18 @@ def window_seconds(blocks: Blocks, starts: np.ndarray, lengths: np.ndarray, dura
 
 
 @kernel
+def first_drawable_s(shift: int, items: Items) -> float:
+    """When the oldest item became drawable, +inf if there is none. Reads every block that holds items."""
+    oldest = np.inf
+    for block in range(len(items.in_block)):
+        if items.in_block[block] > 0:
+            for at in range(block << shift, (block + 1) << shift):
+                if (items.state[at] == LIVE or items.state[at] == LEASED) and items.drawable_s[at] < oldest:
+                    oldest = items.drawable_s[at]
+    return oldest
+
+
+@kernel
 def count_draws(shift: int, items: Items, drawn: np.ndarray, most: int, times: np.ndarray) -> None:
     """Count one more draw of each of drawn int64[N] into times uint32[N]; 0 where it had been drawn `most` times already (0: no limit)."""
     for i in range(len(drawn)):

@@ -31,7 +31,9 @@ def slab_size(layout: RowLayout, tables: Mapping[str, TableSettings]) -> tuple[i
     budget = max((s.capacity_bytes for s in sharing), default=0) + sum(s.capacity_bytes for s in alone)
     row_bytes = layout.row_bytes + ROW_STATE_BYTES + TABLE_ROW_BYTES * len(tables)
     least = steps * 9 // 8 + SPARE_BLOCKS * layout.block_rows
-    rows = least if layout.ragged_row_bytes else max(least, min(2 * steps, budget // row_bytes))
+    rows = (
+        least if layout.ragged_row_bytes else max(least, min(2 * steps + SPARE_BLOCKS * layout.block_rows, budget // row_bytes))
+    )
     blocks = -(-rows // layout.block_rows)
     return blocks, _arena_bytes(layout, blocks, budget - rows * row_bytes)
 

@@ -49,10 +49,15 @@ class Table:
         self._task = schema.task_column
         self._largest_priority = 1.0
         self._late_updates = self._evicted_items = 0
-        self._refuse_deadlock()
+        self._refuse_what_cannot_work()
 
-    def _refuse_deadlock(self) -> None:
-        """A consuming table stops inserts when it is full: then a batch must be there, and admitted."""
+    def _refuse_what_cannot_work(self) -> None:
+        """An item must fit; a consuming table stops inserts when it is full, and then a batch must be there and be admitted."""
+        if self.items.shape.length > self.settings.capacity_steps:
+            raise ConfigError(
+                f"tables.{self.name}: an item of {self.items.shape.length} steps does not fit into capacity_steps "
+                f"{self.settings.capacity_steps}"
+            )
         if not self.settings.consume:
             return
         if self.capacity_items < self._batch_size:
@@ -286,4 +291,5 @@ class Table:
         self.sampler.check()
         self.remover.check()
         self.limiter.check()
-        assert len(self.items) <= self.capacity_items, f"{len(self.items)} items, capacity {self.capacity_items}"
+        most = max(self.capacity_items, self.items.leased_count)
+        assert len(self.items) <= most, f"{len(self.items)} items, capacity {self.capacity_items}"

@@ -35,6 +35,7 @@ def exercise() -> None:
         if drawn is not None:
             store.update_priorities(name, drawn.keys, np.ones(len(drawn.keys), np.float32))
             store.release(name, [draw.draw_id for draw in drawn.draws])
+        store.facts(name, now_s=9.0)
     store.take_dirty_pages()
     store.close_stream(("warm-up", 1), now_s=10.0)
 

@@ -5,6 +5,7 @@ import pytest
 from replay_world import FREE, Lane, insert, items_of, table, vector_schema
 
 from replay.store import Drawn, Store
+from sojourn.columns import Column
 from sojourn.config.schema import LimiterSettings, TableSettings
 from sojourn.errors import ConfigError, ValidationError
 
@@ -190,6 +191,49 @@ def test_more_open_lanes_than_blocks_break_the_longest_silent_ones():
     store.check()
 
 
+def test_a_message_larger_than_the_slab_leaves_its_newest_items():
+    store = Store(SCHEMA, {"replay": table(capacity_steps=64)}, seed=0)
+    out = insert(store, SCHEMA, *(Lane(number).segment(9_000) for number in range(3)))
+    assert out.new_items == {"replay": 3 * 8_999}
+    assert sorted(items_of(store, "replay")) == list(range(27_000 - 64, 27_000))
+    store.check()
+
+
+def test_episodes_of_one_step_fill_the_whole_capacity():
+    store, lane = Store(SCHEMA, {"replay": table(capacity_steps=2_000)}, seed=0), Lane(0)
+    for _ in range(50):
+        insert(store, SCHEMA, *(lane.segment(1, "terminated") for _ in range(60)))
+    assert store.facts("replay", 0.0).items == 2_000
+    assert sorted(items_of(store, "replay"))[0] == 2001  # every other row is an item
+
+
+def test_survivors_scattered_over_many_blocks_give_way_block_by_block():
+    settings = table(remover="lowest_priority", capacity_steps=4_000)
+    store, lane, rng = Store(SCHEMA, {"replay": settings}, seed=0), Lane(0), np.random.default_rng(0)
+    for _ in range(40):
+        priority = np.where(rng.random(2_000) < 0.02, 100.0, 1.0) + rng.random(2_000)
+        insert(store, SCHEMA, lane.segment(2_000, priority=priority))
+    store.check()
+    held = [value for value, _ in items_of(store, "replay").values()]
+    assert 500 < len(held) <= 4_000
+    assert np.mean(np.array(held) >= 100.0) > 0.1  # five times their share of what came in
+
+
+def test_long_lists_are_met_by_evicting_earlier():
+    schema = vector_schema(extras=(Column("tokens", "int32", (), 4_000),))
+    settings = table(capacity_steps=1_000, capacity_bytes=6_000_000)
+    store = Store(schema, {"replay": settings}, seed=0)
+    lane = Lane(0, extras={"tokens": lambda sequence: np.full(sequence % 4_001, sequence)})
+    for _ in range(60):
+        insert(store, schema, lane.segment(25))
+    store.check()
+    assert 64 <= store.facts("replay", 0.0).items < 1_000
+    drawn = store.draw("replay", 64, 1, 0.0).columns
+    for key, tokens, length in zip(drawn["info.key"], drawn["tokens"][:, 0], drawn["tokens.length"][:, 0], strict=True):
+        assert length == (key - 1) % 4_001
+        assert tokens.tolist() == [key - 1] * length + [0] * (4_000 - length)
+
+
 # Priorities
 
 
@@ -309,6 +353,7 @@ def test_rows_that_make_no_items_are_not_charged():
             table(capacity_steps=1_000_000, capacity_bytes=10_000_000),
             r"tables.replay: capacity_steps 1,000,000 .* lower capacity_steps to",
         ),
+        (table(item="segment", length=300), "an item of 300 steps does not fit into capacity_steps 256"),
         (table(sampler="replay.samplers:Nearest"), "cannot find sampler 'replay.samplers:Nearest'"),
         (table(remover="replay.lifo:Lifo"), "cannot import remover 'replay.lifo:Lifo'"),
         (table(sampler="fifo", consume=True, capacity_steps=64), "holds 64 items, fewer than one batch of 256"),
