@@ -3,11 +3,56 @@
 Pure NumPy: no I/O, no clock, no randomness. Two estimators of G(x), the chance that an action of length x is not cut off:
 `remaining_window` from the windows that starts had left, `censoring_time` (Kaplan-Meier) from running, crashed and aborted
 actions. `duration_law` is the Kaplan-Meier curve of durations themselves. Weights are 1 / G (docs/duration.md).
+
+Curves are made of tables of counts, because counts of several shards can be added and curves cannot.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
+NEARLY = 1e-9  # an action that ended exactly at the end of its window was seen, whatever rounding says
+
+
+@dataclass(frozen=True)
+class EventTable:
+    """How many starts had their event, and how many left for whatever reason, at each time.
+
+    time: float64[M], ascending.  events, leaving: float64[M], events <= leaving.
+    """
+
+    time: np.ndarray
+    events: np.ndarray
+    leaving: np.ndarray
+
+    @classmethod
+    def of(cls, observed_s: np.ndarray, event: np.ndarray) -> "EventTable":
+        """observed_s float64[N]: time of the event or of leaving without.  event: bool[N]."""
+        time, group = np.unique(np.asarray(observed_s, np.float64), return_inverse=True)
+        events = np.bincount(group, weights=event, minlength=len(time))
+        return cls(time, events, np.bincount(group, minlength=len(time)).astype(np.float64))
+
+    @property
+    def starts(self) -> float:
+        return float(self.leaving.sum())
+
+    def coarser(self, most: int) -> "EventTable":
+        """At most `most` times, about equally many starts each; a group stands at its largest time, so nothing is lost."""
+        if len(self.time) <= most:
+            return self
+        share = np.cumsum(self.leaving) / self.starts
+        group = np.minimum((share * most).astype(np.int64), most - 1)
+        last = np.flatnonzero(np.append(np.diff(group) > 0, True))
+        first = np.append(0, last[:-1] + 1)
+        return EventTable(self.time[last], np.add.reduceat(self.events, first), np.add.reduceat(self.leaving, first))
+
+
+def added(tables: Sequence[EventTable]) -> EventTable:
+    """The table of all the starts together, one table or more."""
+    time, group = np.unique(np.concatenate([table.time for table in tables]), return_inverse=True)
+    events = np.bincount(group, np.concatenate([table.events for table in tables]), len(time))
+    return EventTable(time, events, np.bincount(group, np.concatenate([table.leaving for table in tables]), len(time)))
 
 
 @dataclass(frozen=True)
@@ -26,6 +71,16 @@ class SurvivalCurve:
         """P(T >= x): float64, same shape as x."""
         return self.survival[np.searchsorted(self.time, x, side="left")]
 
+    def positive_at(self, x: np.ndarray) -> np.ndarray:
+        """`at`, a little generous about ties and never 0: what was seen could be seen, so its own start counts."""
+        survival: np.ndarray = np.maximum(self.at(x - NEARLY * (1.0 + x)), self.least)
+        return survival
+
+    @property
+    def least(self) -> float:
+        """The smallest survival above 0."""
+        return float(self.survival[self.survival > 0.0].min())
+
     def log_variance_at(self, x: np.ndarray) -> np.ndarray:
         """Variance of log P(T >= x): float64, same shape as x. Its root is the relative standard error of 1 / P(T >= x)."""
         return self.log_variance[np.searchsorted(self.time, x, side="left")]
@@ -38,13 +93,16 @@ def remaining_window(remaining_s: np.ndarray, effective_starts: float | None = N
     effective_starts: independent starts behind the N for the variance (starts are clustered by actor and window); default N.
     Source: inverse probability of censoring with a known censoring time (Robins and Rotnitzky 1992).
     """
-    if len(remaining_s) == 0:
-        raise ValueError("a survival curve needs at least one start")
-    time, counts = np.unique(np.asarray(remaining_s, dtype=np.float64), return_counts=True)
-    survival = 1.0 - np.concatenate(([0], np.cumsum(counts))) / len(remaining_s)
+    return window_curve(EventTable.of(remaining_s, np.ones(len(remaining_s), bool)), effective_starts)
+
+
+def window_curve(table: EventTable, effective_starts: float | None = None) -> SurvivalCurve:
+    """`remaining_window` of a table in which every start has its event at the end of its window."""
+    starts = _some(table)
+    survival = np.maximum(0.0, 1.0 - np.append(0.0, np.cumsum(table.leaving)) / starts)
     with np.errstate(divide="ignore"):
-        variance = (1.0 - survival) / (survival * (effective_starts or len(remaining_s)))
-    return SurvivalCurve(time, survival, variance)
+        variance = (1.0 - survival) / (survival * (effective_starts or starts))
+    return SurvivalCurve(table.time, survival, variance)
 
 
 def duration_law(observed_s: np.ndarray, ended: np.ndarray) -> SurvivalCurve:
@@ -54,7 +112,7 @@ def duration_law(observed_s: np.ndarray, ended: np.ndarray) -> SurvivalCurve:
     aborted and crashed ones (censored at their age; a censoring at the same time comes after the end).
     Source: Kaplan and Meier 1958; variance of the logarithm: Greenwood 1926.
     """
-    return _product_limit(observed_s, np.asarray(ended, dtype=bool), censored_leave_first=False)
+    return product_limit(EventTable.of(observed_s, np.asarray(ended, dtype=bool)), censored_leave_first=False)
 
 
 def censoring_time(observed_s: np.ndarray, ended: np.ndarray) -> SurvivalCurve:
@@ -62,23 +120,25 @@ def censoring_time(observed_s: np.ndarray, ended: np.ndarray) -> SurvivalCurve:
 
     Arguments as in `duration_law`; here the cuts are the events and an end at the same time precedes the cut.
     """
-    return _product_limit(observed_s, ~np.asarray(ended, dtype=bool), censored_leave_first=True)
+    return product_limit(EventTable.of(observed_s, ~np.asarray(ended, dtype=bool)), censored_leave_first=True)
 
 
-def _product_limit(observed_s: np.ndarray, event: np.ndarray, *, censored_leave_first: bool) -> SurvivalCurve:
+def product_limit(table: EventTable, *, censored_leave_first: bool) -> SurvivalCurve:
     """Product over event times of 1 - events / at risk.
 
     censored_leave_first: whether those without the event at a time are no longer at risk for events at that same time.
     """
-    if len(observed_s) == 0:
-        raise ValueError("a survival curve needs at least one start")
-    time, group = np.unique(np.asarray(observed_s, dtype=np.float64), return_inverse=True)
-    events = np.bincount(group, weights=event, minlength=len(time))
-    leaving = np.bincount(group, minlength=len(time)).astype(np.float64)
-    at_risk = leaving[::-1].cumsum()[::-1] - ((leaving - events) if censored_leave_first else 0.0)
-    stepping = events > 0
-    time, events, at_risk = time[stepping], events[stepping], at_risk[stepping]
+    _some(table)
+    at_risk = table.leaving[::-1].cumsum()[::-1] - ((table.leaving - table.events) if censored_leave_first else 0.0)
+    stepping = table.events > 0
+    time, events, at_risk = table.time[stepping], table.events[stepping], at_risk[stepping]
     survival = np.concatenate(([1.0], np.cumprod(1.0 - events / at_risk)))
     with np.errstate(divide="ignore"):
         variance = np.concatenate(([0.0], np.cumsum(events / (at_risk * (at_risk - events)))))
     return SurvivalCurve(time, survival, variance)
+
+
+def _some(table: EventTable) -> float:
+    if table.starts <= 0.0:
+        raise ValueError("a survival curve needs at least one start")
+    return table.starts

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from replay.survival import censoring_time, duration_law, remaining_window
+from replay.survival import EventTable, added, censoring_time, duration_law, product_limit, remaining_window, window_curve
 
 TIMES = st.lists(st.integers(1, 9), min_size=1, max_size=30)
 
@@ -66,3 +66,35 @@ def test_weighting_by_the_censoring_curve_removes_the_bias_of_crashes():
 def test_no_starts_are_refused():
     with pytest.raises(ValueError, match="at least one start"):
         remaining_window(np.array([]))
+
+
+@given(TIMES, TIMES)
+def test_tables_of_two_shards_added_give_the_curve_of_all_starts(one, other):
+    parts = [EventTable.of(np.array(times, float), np.array(times) % 2 == 0) for times in (one, other)]
+    whole = EventTable.of(np.array(one + other, float), np.array(one + other) % 2 == 0)
+    x = np.arange(0.5, 11)
+
+    assert (
+        product_limit(added(parts), censored_leave_first=True).at(x) == product_limit(whole, censored_leave_first=True).at(x)
+    ).all()
+    assert (window_curve(added(parts)).at(x) == window_curve(whole).at(x)).all()
+
+
+def test_a_coarser_table_keeps_every_start_and_errs_by_a_groups_share_at_most():
+    remaining = np.random.default_rng(1).exponential(5.0, 20_000)
+    table = EventTable.of(remaining, np.ones(len(remaining), bool))
+    coarse = table.coarser(500)
+    x = np.linspace(0.0, 30.0, 200)
+
+    assert len(coarse.time) <= 500
+    assert coarse.starts == table.starts
+    error = window_curve(coarse).at(x) - window_curve(table).at(x)
+    assert (error >= -1e-12).all()
+    assert error.max() <= 1 / 500 + 1e-9
+
+
+def test_what_was_seen_never_has_survival_zero_even_at_the_very_end_of_its_window():
+    curve = remaining_window(np.array([3.0, 5.0 - 1e-12]))
+
+    assert curve.at(np.array([5.0])) == 0.0
+    assert curve.positive_at(np.array([5.0, 6.0])) == pytest.approx([0.5, 0.5])
