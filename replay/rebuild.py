@@ -30,6 +30,7 @@ class Rebuild:
     async def run(self) -> None:
         """Raises UnavailableError if the server goes away meanwhile, ConfigError if the tables no longer fit."""
         began_s = self._shard.clock.now_s()
+        self._shard.recovering = "reading back what the durable tier holds"
         await self._tier.store.take_over()
         fences = await self._tier.store.fences()
         totals = fences.pop(TOTALS, "")

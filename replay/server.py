@@ -16,6 +16,7 @@ from grpc_reflection.v1alpha import reflection
 
 from protos import replay_pb2_grpc as rpc_replay
 from replay.ingest import Ingest
+from replay.kernels import compile_all
 from replay.observe import keep_observing
 from replay.open_tier import open_tier
 from replay.rebuild import Rebuild
@@ -95,6 +96,7 @@ class ReplayServer:
             self._work.result()
 
     async def _recover_and_work(self) -> None:
+        await asyncio.to_thread(compile_all)  # loading them takes 0.4 s, and would hold the loop up at the first insert
         if self._tier is not None:
             await Rebuild(self.shard, self._tier).run()
         self.shard.recovering = ""

@@ -84,7 +84,7 @@ class Shard:
         self.holdings = Holdings()
         self.corrupted: list[str] = []
         self._in_start_order = any(table.order == "start" for table in config.tables.values())
-        self.recovering = "reading back what the durable tier holds"
+        self.recovering = "loading compiled kernels"
 
     def serving_store(self) -> Store:
         """The store. Raises UnavailableError while there is none."""

@@ -194,11 +194,11 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
     """
 
     @asynccontextmanager
-    async def serving(config: Config, *, run_id: str = "run") -> AsyncIterator[Service]:
+    async def serving(config: Config, *, run_id: str = "run", listen: str = "127.0.0.1:0") -> AsyncIterator[Service]:
         server = ReplayServer(config, tmp_path, run_id=run_id, index=0, metrics=Metrics("replay"))
         stop = asyncio.Event()
         try:
-            target = await server.open("127.0.0.1:0")
+            target = await server.open(listen)
             task = asyncio.create_task(server.serve(stop))
             await server.shard.samplers.until(lambda: not server.shard.recovering)
             client = RawClient(target)

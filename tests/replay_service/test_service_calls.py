@@ -1,6 +1,5 @@
 """The other calls: health, reflection, heartbeats, info, retirement, lineage, export, checkpoint, and what is not available."""
 
-import asyncio
 import socket
 from pathlib import Path
 from types import SimpleNamespace
@@ -141,17 +140,10 @@ async def test_windows_are_not_available_and_say_so(serve: Any, kit: SimpleNames
         assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
 
 
-async def test_a_unix_socket_serves_as_well(kit: SimpleNamespace, tmp_path: Path) -> None:
-    server = ReplayServer(kit.config(), tmp_path, run_id="run", index=0, metrics=Metrics("replay"))
-    target = await server.open(f"unix:{tmp_path}/s")
-    stop = asyncio.Event()
-    serving = asyncio.create_task(server.serve(stop))
-    client = kit.client(target)
-    assert (await client.hello()).incarnation > 0
-    await client.close()
-    stop.set()
-    await serving
-    await server.close()
+async def test_a_unix_socket_serves_as_well(serve: Any, kit: SimpleNamespace, tmp_path: Path) -> None:
+    async with serve(kit.config(), listen=f"unix:{tmp_path}/s") as service:
+        assert service.target == f"unix:{tmp_path}/s"
+        assert (await service.client.hello()).incarnation > 0
 
 
 async def test_a_taken_port_is_one_clear_message(kit: SimpleNamespace, tmp_path: Path) -> None:

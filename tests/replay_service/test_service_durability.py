@@ -443,7 +443,7 @@ async def test_a_service_that_reads_back_says_so_and_serves_nothing_yet(kit: Sim
         assert (await health.Check(health_pb2.HealthCheckRequest())).status == health_pb2.HealthCheckResponse.NOT_SERVING
         assert (await client.info()).recovering
         for call in (client.hello(), client.stub.Consumed(pb.ConsumedRequest())):
-            with pytest.raises(grpc.aio.AioRpcError, match="recovering: reading back") as caught:
+            with pytest.raises(grpc.aio.AioRpcError, match="recovering: loading") as caught:
                 await call
             assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
     finally:
