@@ -191,11 +191,12 @@ class ItemSet:
         return [(number, self._page(number, next_row_number)) for number in self._dirty.take(most)]
 
     def _page(self, number: int, next_row_number: int) -> bytes:
-        if not self.slab.chunks.cover(number):
-            return b""
         numbers = np.arange(number * PAGE_ROWS, (number + 1) * PAGE_ROWS)
+        positions = self.slab.index.find(numbers)
+        if not (positions >= 0).any() and not self.slab.chunks.cover(number):
+            return b""
         chain_index = self.slab.blocks.chain_index if self.keeps_chains else None
-        return page_body(self.arrays, self.slab.index.find(numbers), numbers < next_row_number, chain_index)
+        return page_body(self.arrays, positions, numbers < next_row_number, chain_index)
 
     def check(self) -> None:
         """Counts agree with states, and holds of the slab are at least those of this table's items."""

@@ -343,6 +343,27 @@ def test_rows_that_make_no_items_are_not_charged():
     assert insert(store, SCHEMA, lane.segment(0, "cut")).new_items == {"replay": 1}
 
 
+def test_a_limiter_in_seconds_charges_durations_on_both_sides():
+    limiter = LimiterSettings(samples_per_insert=1.0, min_size=1, unit="seconds", tolerance=20.0, seconds_cap=8.0)
+    store, lane = Store(SCHEMA, {"replay": table(limiter=limiter)}, seed=0, batch_size=2), Lane(0)
+    insert(store, SCHEMA, lane.segment(5, duration_s=100.0))  # four items of 8 s, the first is free
+    assert store.facts("replay", 0.0).limiter_surplus == 24.0
+    assert store.insert_blocked() == ["replay"]
+    store.draw("replay", 2, 1, 0.0)
+    assert store.facts("replay", 0.0).limiter_surplus == 8.0
+    assert store.insert_blocked() == []
+
+
+def test_facts_tell_ages_and_durations():
+    store, lane = Store(SCHEMA, {"replay": table()}, seed=0), Lane(0)
+    insert(store, SCHEMA, lane.segment(2, duration_s=3.0), now_s=10.0)
+    insert(store, SCHEMA, lane.segment(2, duration_s=6.0), now_s=20.0)
+    facts = store.facts("replay", 30.0)
+    assert (facts.items, facts.oldest_s) == (3, 20.0)
+    assert facts.mean_age_s == pytest.approx((20 + 10 + 10) / 3)
+    assert facts.mean_duration_s == pytest.approx((3 + 3 + 6) / 3)
+
+
 # Refusals at construction
 
 
