@@ -11,6 +11,7 @@ from sojourn.errors import SojournError
 from sojourn.launcher.control import take_scale_request
 from sojourn.launcher.host import Host
 from sojourn.launcher.interrupts import Interrupts
+from sojourn.launcher.leftovers import forget_announcements
 from sojourn.launcher.rules import reason_to_end
 from sojourn.launcher.standing import Gauge
 from sojourn.launcher.supervision import Supervisor
@@ -78,9 +79,3 @@ def monitored(run_folder: Path, table: str, on_progress: OnProgress | None) -> I
         finally:
             over.set()
             thread.join(timeout=5.0)
-
-
-def forget_announcements(run_folder: Path) -> None:
-    """What roles of an earlier start announced: their ports may belong to strangers by now."""
-    for file in (run_folder / "roles").glob("*.json"):
-        file.unlink()

@@ -20,6 +20,12 @@ def end_embedded_servers(config: Config, run_folder: Path) -> None:
         EmbeddedServer(run_folder, shard, appendfsync="no", memory_bytes=0, rewrite_min_bytes=0).stop()
 
 
+def forget_announcements(run_folder: Path) -> None:
+    """What roles announced: their ports may belong to strangers soon."""
+    for file in (run_folder / "roles").glob("*.json"):
+        file.unlink(missing_ok=True)
+
+
 @contextmanager
 def ending_descendants(shutdown: Callable[[], None]) -> Iterator[None]:
     """Call `shutdown` afterwards; what was started inside, and its children and theirs, is gone then even if it did not obey."""

@@ -13,7 +13,7 @@ from sojourn.config import Config
 from sojourn.launcher.drive import OnProgress, drive
 from sojourn.launcher.host import Ended
 from sojourn.launcher.interrupts import INTERRUPTED, Interrupts
-from sojourn.launcher.leftovers import end_embedded_servers
+from sojourn.launcher.leftovers import end_embedded_servers, forget_announcements
 from sojourn.launcher.validation import validate
 from sojourn.launcher.wiring import ENTRY, Part
 from sojourn.logs import log_to
@@ -33,6 +33,7 @@ def serial(config: Config, run_folder: Path, *, run_id: str, on_progress: OnProg
             return INTERRUPTED
         finally:
             end_embedded_servers(config, run_folder)
+            forget_announcements(run_folder)
 
 
 class ThreadHost:

@@ -7,7 +7,7 @@ from pathlib import Path
 from sojourn.config import Config
 from sojourn.launcher.drive import OnProgress, drive
 from sojourn.launcher.interrupts import INTERRUPTED, Interrupts
-from sojourn.launcher.leftovers import end_embedded_servers
+from sojourn.launcher.leftovers import end_embedded_servers, forget_announcements
 from sojourn.launcher.ray_session import RaySession, cluster_ray, local_ray
 from sojourn.launcher.validation import validate
 from sojourn.logs import log_to
@@ -40,6 +40,7 @@ def train(
             return INTERRUPTED
         finally:
             end_embedded_servers(config, run_folder)
+            forget_announcements(run_folder)
 
 
 def _drive(
