@@ -160,6 +160,21 @@ def test_rows_stay_while_any_table_needs_them():
     store.check()
 
 
+@pytest.mark.parametrize(("frame_stack", "n_step"), [(1, 1), (1, 5), (3, 1), (4, 64)])
+def test_rows_that_wait_for_their_item_stay_though_nothing_else_holds_them(frame_stack, n_step):
+    schema = vector_schema(frame_stack)
+    settings = table(sampler="fifo", n_step=n_step, capacity_steps=1_000)
+    store, lane = Store(schema, {"replay": settings}, seed=0, batch_size=1), Lane(0)
+    drawn: list[int] = []
+    for _ in range(150):
+        insert(store, schema, lane.segment(1))
+        while (draw := store.draw("replay", 1, 64, 0.0)) is not None:
+            drawn += keys_of(draw)
+    assert drawn == list(range(1, 151 - settings.n_step))
+    store.check()
+    assert store.slab_rows <= settings.n_step + frame_stack + 64
+
+
 def test_capacity_of_sequences_counts_the_steps_between_their_starts():
     store = Store(SCHEMA, {"replay": table(item="sequence", length=8, period=4, capacity_steps=64)}, seed=0)
     insert(store, SCHEMA, Lane(0).segment(200))
