@@ -55,20 +55,20 @@ class Fences:
     def __init__(self, kept: Mapping[str, str] | None = None) -> None:
         """kept: what the durable tier has, by `field_of(stream)`."""
         self._fences: dict[Stream, Fence] = {}
-        self._newest: dict[str, int] = {}
+        self._lives: dict[str, list[int]] = {}
         for name, text in (kept or {}).items():
             self._add(stream_of(name), Fence.from_text(text))
 
     def _add(self, stream: Stream, fence: Fence) -> None:
         self._fences[stream] = fence
-        self._newest[stream[0]] = max(self._newest.get(stream[0], 0), stream[1])
+        self._lives.setdefault(stream[0], []).append(stream[1])
 
     def __getitem__(self, stream: Stream) -> Fence:
         return self._fences[stream]
 
     def newest(self, client_id: str) -> int:
         """The client's live incarnation; 0 if it was never seen."""
-        return self._newest.get(client_id, 0)
+        return max(self._lives.get(client_id, ()), default=0)
 
     def closed_streams(self) -> list[Stream]:
         return [stream for stream, fence in self._fences.items() if fence.closed]
@@ -135,11 +135,8 @@ class Fences:
 
     def open_before(self, client_id: str, incarnation: int) -> list[Stream]:
         """Older lives of the client whose lanes nobody has cut and nobody drains."""
-        return [
-            stream
-            for stream, fence in self._fences.items()
-            if stream[0] == client_id and stream[1] < incarnation and not fence.closed and not fence.draining
-        ]
+        older = [(client_id, life) for life in self._lives.get(client_id, ()) if life < incarnation]
+        return [stream for stream in older if not self._fences[stream].closed and not self._fences[stream].draining]
 
     def close(self, stream: Stream) -> None:
         """Its lanes are cut."""

@@ -6,56 +6,18 @@ group. Messages are answered in the order in which they came.
 
 import asyncio
 from collections import deque
-from dataclasses import dataclass, field
-
-import numpy as np
 
 from replay.answers import Appended, Stream
 from replay.arrow import decode_chunk
-from replay.commit import Commit, StoredChunk
-from replay.fences import Verdict
+from replay.commit import Commit
+from replay.groups import Group, Waiting, next_group
 from replay.insert_calls import Answer, InsertCall, Outcome
-from replay.rows import Rows
-from replay.shard import Shard, Totals
+from replay.shard import Shard
 from replay.store import Store
 from replay.wakeups import Wakeups
 from sojourn.errors import ContractError, UnavailableError, ValidationError
 
-GROUP_BYTES = 16 << 20  # a commit is not made larger than this, so that its time stays short
 WAITING_BYTES = 256 << 20  # messages that were read and are not durable, over all calls
-
-
-@dataclass
-class Waiting:
-    """A message, or the close of a life that ended, on its way through the committer.
-
-    call: None for a close.  rows: None where there are none.  refusal: why it cannot be stored, "" if nothing was found yet.
-    """
-
-    stream: Stream
-    call: InsertCall | None
-    arrived_s: float
-    number: int = 0
-    held_s: float = 0.0
-    body: bytes = b""
-    rows: Rows | None = None
-    final: bool = False
-    refusal: str = ""
-    outcome: Outcome = Outcome.ACCEPTED
-
-
-@dataclass
-class Group:
-    """What becomes durable in one commit, in order.
-
-    totals: the shard's counts when it is applied.  lanes: last sequence that it brings, by life and lane.
-    """
-
-    totals: Totals
-    entries: list[Waiting] = field(default_factory=list)
-    chunks: list[StoredChunk] = field(default_factory=list)
-    lanes: dict[tuple[Stream, int], int] = field(default_factory=dict)
-    bytes: int = 0
 
 
 class Ingest:
@@ -130,7 +92,7 @@ class Ingest:
         await self._moved.until(lambda: not self._committing and (not self._queue or self._blocked()))
 
     def _blocked(self) -> bool:
-        return bool(self._shard.store and self._shard.store.insert_blocked())
+        return self._shard.over_budget or bool(self._shard.store and self._shard.store.insert_blocked())
 
     def _admit(self, stream: Stream) -> None:
         try:
@@ -166,7 +128,8 @@ class Ingest:
             await self._until_admitted()
             await self._until_affordable()
             self._committing = True
-            group = self._next_group()
+            group = next_group(self._shard, self._queue)
+            self._waiting_bytes -= group.taken_bytes
             await self._make_durable(group)
             await self._apply(group)
             self._committing = False
@@ -190,71 +153,6 @@ class Ingest:
             if not store.shed():
                 await self._shard.inserters.next()
             self._shard.holdings.free(store.take_freed_chunks())
-
-    def _next_group(self) -> Group:
-        """What waits, as far as the limiters would admit it message by message: a bound is passed by one message, not by a group."""
-        store = self._shard.serving_store()
-        before = Totals.of(store)
-        group = Group(before)
-        while self._queue and group.bytes < GROUP_BYTES:
-            if group.chunks and store.insert_blocked(group.totals.env_steps - before.env_steps):
-                break
-            waiting = self._queue.popleft()
-            self._waiting_bytes -= len(waiting.body)
-            if waiting.call is None or self._is_in_turn(waiting):
-                self._judge(waiting, group, store)
-                group.entries.append(waiting)
-        return group
-
-    def _is_in_turn(self, waiting: Waiting) -> bool:
-        """Settle whether the message was stored before. False, and the call ends, if its predecessors are missing."""
-        assert waiting.call is not None
-        try:
-            if self._shard.fences.judge(waiting.stream, waiting.number) is Verdict.DUPLICATE:
-                waiting.outcome = Outcome.DUPLICATE
-        except ContractError as error:
-            if waiting.call.error is None:
-                self._shard.counts.message_gaps += 1
-                self._shard.metrics.counter("sojourn_replay_message_gaps").inc()
-            waiting.call.fail(error)
-            waiting.call.drop()
-            return False
-        return True
-
-    def _judge(self, waiting: Waiting, group: Group, store: Store) -> None:
-        """Decide whether the rows are accepted, and give them their numbers. A refused message consumes its number."""
-        if waiting.outcome is Outcome.DUPLICATE:
-            return
-        if waiting.call is None:
-            self._shard.fences.close(waiting.stream)
-            return
-        try:
-            if waiting.refusal:
-                raise ValidationError(waiting.refusal)
-            if waiting.rows is not None:
-                store.validate(waiting.rows, waiting.stream)
-                check_goes_on(waiting.rows, waiting.stream, group.lanes)
-                self._number(waiting, waiting.rows, group)
-        except ValidationError as error:
-            waiting.outcome, waiting.refusal, waiting.rows = Outcome.REFUSED, str(error), None
-        self._shard.fences.take(waiting.stream, waiting.number, final=waiting.final)
-
-    def _number(self, waiting: Waiting, rows: Rows, group: Group) -> None:
-        first_row = group.totals.next_row
-        group.totals = group.totals.plus(len(rows), rows.steps, rows.episodes)
-        group.bytes += len(waiting.body)
-        group.chunks.append(
-            StoredChunk(
-                first_row=first_row,
-                rows=len(rows),
-                client_id=waiting.stream[0],
-                incarnation=waiting.stream[1],
-                message_number=waiting.number,
-                stored_unix_s=self._shard.clock.unix_s(),
-                held_s=waiting.held_s + self._shard.clock.now_s() - waiting.arrived_s,
-                body=waiting.body,
-            )
-        )
 
     async def _make_durable(self, group: Group) -> None:
         if self._shard.tier is None or not group.entries:
@@ -301,22 +199,3 @@ class Ingest:
         if waiting.outcome is Outcome.ACCEPTED:
             shard.metrics.counter("sojourn_replay_insert_bytes").inc(len(waiting.body))
         waiting.call.answer(Answer(waiting.number, waiting.outcome, waiting.refusal, store.env_steps))
-
-
-def check_goes_on(rows: Rows, stream: Stream, lanes: dict[tuple[Stream, int], int]) -> None:
-    """Raise ValidationError where a lane goes back behind a message of the same group, which the store has not seen yet.
-
-    lanes: last sequence by life and lane; those of `rows` are added.
-    """
-    starts = np.flatnonzero(np.diff(rows.lane, prepend=rows.lane[:1] + np.uint32(1)))
-    ends = np.append(starts[1:], len(rows)) - 1
-    found = [
-        (int(rows.lane[start]), int(rows.sequence[start]), int(rows.sequence[end]))
-        for start, end in zip(starts, ends, strict=True)
-    ]
-    for lane, first, _ in found:
-        last = lanes.get((stream, lane), -1)
-        if first <= last:
-            raise ValidationError(f"lane {lane} begins at sequence {first}, but {last} of it came before")
-    for lane, _, last in found:
-        lanes[(stream, lane)] = last
