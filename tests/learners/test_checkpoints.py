@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import logging
 from pathlib import Path
 
 import pytest
@@ -103,10 +102,7 @@ def test_there_is_none_before_the_first(checkpoints):
         (lambda folder: (folder / "metadata.json").unlink(), "metadata.json cannot be read"),
     ],
 )
-def test_a_damaged_newest_one_is_passed_over_with_a_warning(
-    schema, algorithm, checkpoints, tmp_path, caplog, monkeypatch, damage, message
-):
-    monkeypatch.setattr(logging.getLogger("sojourn"), "propagate", True)
+def test_a_damaged_newest_one_is_passed_over_with_a_warning(schema, algorithm, checkpoints, tmp_path, caplog, damage, message):
     for step in (1, 2):
         checkpoints.save(checkpoint_of(algorithm, schema, step))
     damage(tmp_path / "checkpoints" / "step_000000000002")

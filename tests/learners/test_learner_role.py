@@ -1,7 +1,6 @@
 """A learner from start to end through the real replay and parameter services."""
 
 import json
-import logging
 import subprocess
 import sys
 from pathlib import Path
@@ -111,8 +110,7 @@ def blocked(run) -> Path:
     return file
 
 
-def test_a_checkpoint_that_cannot_be_written_is_told_and_training_goes_on(make_run, soon, caplog, monkeypatch):
-    monkeypatch.setattr(logging.getLogger("sojourn"), "propagate", True)
+def test_a_checkpoint_that_cannot_be_written_is_told_and_training_goes_on(make_run, soon, caplog):
     run = make_run(learners={"checkpoint_every_s": 0.05})
     stop, ended = run.learner()
     file = blocked(run)
