@@ -12,6 +12,7 @@ from protos import replay_pb2 as pb
 from replay.chunker import Chunker, segment_bytes
 from replay.link import Session, our_errors
 from replay.outage_buffer import Message, OutageBuffer
+from sojourn.config.schema import FleetSettings
 from sojourn.errors import SojournError, UnavailableError
 from sojourn.experience import Segment
 from sojourn.metrics import Metrics
@@ -40,9 +41,7 @@ class InsertStream:
         chunker: Chunker,
         buffer: OutageBuffer,
         *,
-        flush_bytes: int,
-        flush_steps: int,
-        flush_age_s: float,
+        fleet: FleetSettings,
         pause_left_s: Callable[[], float],
         metrics: Metrics,
         now_s: Callable[[], float] = time.monotonic,
@@ -54,9 +53,9 @@ class InsertStream:
         self._client_id = client_id
         self._chunker = chunker
         self._buffer = buffer
-        self._flush_bytes = flush_bytes
-        self._flush_steps = flush_steps
-        self._flush_age_s = flush_age_s
+        self._flush_bytes = fleet.flush_bytes
+        self._flush_steps = fleet.flush_steps
+        self._flush_age_s = fleet.flush_age_s
         self._pause_left_s = pause_left_s
         self._metrics = metrics
         self._now_s = now_s
