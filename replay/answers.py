@@ -60,6 +60,7 @@ class Facts:
     limiter_surplus: (inserts - min_size) x samples_per_insert - samples, in the limiter's unit.
     insert_blocked, sample_blocked: the latter for one batch of the store's batch size.
     oldest_s, mean_age_s: since items were drawable.  mean_duration_s: of items' windows.
+    expired_items: left at the table's horizon.  late_items: were beyond it, or too stale, when they came.
     """
 
     name: str
@@ -79,6 +80,8 @@ class Facts:
     evicted_items: int
     leased_items: int
     redelivered_items: int
+    expired_items: int = 0
+    late_items: int = 0
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,8 @@ import numpy as np
 from replay.kernels import kernel
 from replay.sum_tree import FAN_OUT, aligned, level_offsets
 
+POPPED_AT_ONCE = 1_024
+
 
 class ArrivalQueue:
     """Positions in the order in which they were added.
@@ -67,6 +69,11 @@ class LeastTree:
         """Forget positions int64[N]."""
         set_least(self._nodes, self._offsets, positions, np.full(len(positions), np.inf))
 
+    @property
+    def least(self) -> float:
+        """The least value held, +inf if there is none."""
+        return float(self._nodes[self._offsets[-2]])
+
     def count(self, below: float) -> int:
         """Positions held with a value < below. Reads all leaves."""
         return int(np.count_nonzero(self._nodes[: self.capacity] < below))
@@ -74,7 +81,15 @@ class LeastTree:
     def pop(self, count: int) -> np.ndarray:
         """Take positions out, least value first, at most `count`. int64[<= count]."""
         taken = np.empty(count, np.int64)
-        return taken[: pop_least(self._nodes, self._offsets, taken)]
+        return taken[: pop_least(self._nodes, self._offsets, taken, np.inf)]
+
+    def pop_below(self, value: float) -> np.ndarray:
+        """Take all positions out whose value lies below this, least first. int64[N]."""
+        parts = []
+        while self.least < value:
+            taken = np.empty(POPPED_AT_ONCE, np.int64)
+            parts.append(taken[: pop_least(self._nodes, self._offsets, taken, value)])
+        return np.concatenate(parts) if parts else np.empty(0, np.int64)
 
     def check(self) -> None:
         """Every inner node is the least of its children."""
@@ -148,11 +163,12 @@ def set_least(nodes: np.ndarray, offsets: np.ndarray, positions: np.ndarray, val
 
 
 @kernel
-def pop_least(nodes: np.ndarray, offsets: np.ndarray, taken: np.ndarray) -> int:
+def pop_least(nodes: np.ndarray, offsets: np.ndarray, taken: np.ndarray, below: float) -> int:
+    """Take positions out, least value first, while there is one below `below` and room in taken. Returns how many."""
     root = len(offsets) - 2
     emptied = np.full(1, np.inf)
     for count in range(len(taken)):
-        if nodes[offsets[root]] == np.inf:
+        if not nodes[offsets[root]] < below:
             return count
         node = 0
         for level in range(root - 1, -1, -1):

@@ -96,7 +96,42 @@ class LowestPriorityRemover:
         self._tree.check()
 
 
+class OldestStartRemover:
+    """The least start first: for these the table gives when the first action began, or its policy version, instead of a priority.
+
+    `pop_below` is how the table's horizon takes out what is too old, full or not.
+    """
+
+    def __init__(self, capacity_rows: int) -> None:
+        self._tree = LeastTree(capacity_rows)
+
+    def add(self, positions: np.ndarray, priorities: np.ndarray) -> None:
+        self._tree.set(positions, priorities)
+
+    def update(self, positions: np.ndarray, priorities: np.ndarray) -> None:
+        return
+
+    def discard(self, positions: np.ndarray) -> None:
+        self._tree.discard(positions)
+
+    def pop(self, count: int) -> np.ndarray:
+        return self._tree.pop(count)
+
+    def pop_below(self, start: float) -> np.ndarray:
+        """Take out all items whose start lies below this. int64[N]."""
+        return self._tree.pop_below(start)
+
+    def pop_for_room(self, items: Items) -> np.ndarray:
+        """A 64th of what it holds, the oldest."""
+        return self._tree.pop(1 + self._tree.count(np.inf) // 64)
+
+    def check(self) -> None:
+        self._tree.check()
+
+
 REMOVERS: dict[str, Callable[[int], Remover]] = {
     "fifo": FifoRemover,
     "lowest_priority": LowestPriorityRemover,
+    "start_age": OldestStartRemover,
+    "version_age": OldestStartRemover,
 }

@@ -26,7 +26,9 @@ from replay.layout import (
 )
 from replay.row_index import RowIndex
 from replay.rows import PAGE_ROWS, Rows
+from sojourn.experience import Columns
 
+NOT_KNOWN = {"stratum": 0, "episode_start_s": np.nan}
 ROW_STATE_BYTES = 68  # a row beside its packed bytes: lane, sequence, episode, chunk, chain index, row index at half load
 
 
@@ -37,6 +39,7 @@ class Incoming:
     slots: lane slots.  start_s: of the actions, on the service's clock.  ragged_bytes: what a row's lists take in the arena.
     known_index: rows of the chain before this one, -1 unless rows are read back whose predecessors are gone.
     positions, ragged_at: where rows and lists were placed; filled as rows find room.
+    beside: columns kept beside the rows, by name.
     """
 
     rows: Rows
@@ -51,6 +54,7 @@ class Incoming:
     known_index: np.ndarray
     positions: np.ndarray
     ragged_at: np.ndarray
+    beside: Columns
 
 
 @dataclass(frozen=True)
@@ -81,6 +85,14 @@ class Slab:
         self.sequence = np.zeros(capacity, np.int64)
         self.episode = np.zeros(capacity, np.int64)
         self._chunk = np.zeros(capacity, np.int32)
+        self.beside: Columns = {}
+
+    def keep_beside(self, names: set[str]) -> None:
+        """Keep what tables need of the start log with each row: a stratum, the start of the episode (NaN: not known)."""
+        if "stratum" in names:
+            self.beside["stratum"] = np.zeros(self.capacity_rows, np.uint16)
+        if "episode_elapsed_s" in names:
+            self.beside["episode_start_s"] = np.full(self.capacity_rows, np.nan)
 
     @property
     def capacity_rows(self) -> int:
@@ -106,7 +118,13 @@ class Slab:
         return int(self.blocks.counts[FREE])
 
     def receive(
-        self, rows: Rows, stream: Stream, first_row: int, arrived_s: float, known_index: np.ndarray | None = None
+        self,
+        rows: Rows,
+        stream: Stream,
+        first_row: int,
+        arrived_s: float,
+        known_index: np.ndarray | None = None,
+        beside: Columns | None = None,
     ) -> Incoming:
         """Open the message's lanes and its chunk. arrived_s: now minus what the message was on its way."""
         lane_numbers = rows.lane.astype(np.int64)
@@ -125,6 +143,7 @@ class Slab:
             known_index=np.full(len(rows), -1, np.int32) if known_index is None else known_index,
             positions=np.empty(len(rows), np.int64),
             ragged_at=np.empty(len(rows), np.int64),
+            beside=beside or {},
         )
 
     def _list_bytes(self, rows: Rows) -> np.ndarray:
@@ -182,6 +201,8 @@ class Slab:
         self.sequence[positions] = incoming.sequence[part]
         self.episode[positions] = incoming.episode[part]
         self._chunk[positions] = incoming.chunk
+        for name, kept in self.beside.items():
+            kept[positions] = incoming.beside[name][part] if name in incoming.beside else NOT_KNOWN[name]
         self.index.insert(incoming.first_row + part.start, positions)
 
     def _write_lists(self, incoming: Incoming, part: slice) -> None:

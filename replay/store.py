@@ -13,14 +13,17 @@ from replay.answers import Appended, Draw, Drawn, Facts, Page, Stream
 from replay.layout import RowLayout
 from replay.limiter import Traffic
 from replay.rows import STEP, Rows
+from replay.rules import columns_of
 from replay.sizing import slab_size
 from replay.slab import Slab
 from replay.snapshot import RestoredPages
 from replay.table import Table
 from replay.validation import check_lanes, check_rows
+from replay.versions import Versions
 from sojourn.columns import Schema
 from sojourn.config.schema import TableSettings
 from sojourn.errors import ValidationError
+from sojourn.experience import Columns
 
 __all__ = ["Appended", "Draw", "Drawn", "Facts", "Page", "Store", "Stream"]
 
@@ -52,7 +55,11 @@ class Store:
         rng = np.random.default_rng(seed)
         self._layout = layout
         self._slab = Slab(layout, *slab_size(layout, tables))
-        self._tables = {name: Table(name, settings, schema, self._slab, rng, traffic) for name, settings in tables.items()}
+        self.versions = Versions()
+        self._slab.keep_beside({name for settings in tables.values() for name in columns_of(settings)})
+        self._tables = {
+            name: Table(name, settings, schema, self._slab, rng, traffic, self.versions) for name, settings in tables.items()
+        }
         self._reach = max(table.items.shape.reach for table in self._tables.values())
         self._freed_chunks: list[int] = []
         self._in_pass = False  # over the changed pages
@@ -73,17 +80,28 @@ class Store:
         slots = self._slab.lanes.find(stream, rows.lane[firsts].astype(np.int64))
         check_lanes(rows, slots, firsts, self._slab.lanes.arrays)
 
-    def append(self, rows: Rows, stream: Stream, now_s: float, *, held_s: float = 0.0, first_row: int | None = None) -> Appended:
+    def append(
+        self,
+        rows: Rows,
+        stream: Stream,
+        now_s: float,
+        *,
+        held_s: float = 0.0,
+        first_row: int | None = None,
+        beside: Columns | None = None,
+    ) -> Appended:
         """Store validated rows; make the items that they complete; evict what is over capacity.
 
         held_s: time that the body was on its way; added to the rows' ages.
         first_row: number of the first row when a stored chunk is read back (rows counted in an earlier life are not counted again);
         `now_s` is then the time of its first arrival on this clock.
+        beside: what the start log knows of the rows, `stratum` and `episode_start_s` [N], for tables whose rule needs it.
         """
+        self.versions.learn(int(rows.policy_version.max()), now_s)
         first = self.next_row_number if first_row is None else first_row
         new_items = self._cut_at_gaps(rows, stream, now_s, first)
         known_index = self._chains.chain_indices(first + np.arange(len(rows))) if self._chains is not None else None
-        incoming = self._slab.receive(rows, stream, first, now_s - held_s, known_index)
+        incoming = self._slab.receive(rows, stream, first, now_s - held_s, known_index, beside)
         at = 0
         while at < len(rows):
             stop = self._slab.place(incoming, at)

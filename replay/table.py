@@ -11,13 +11,16 @@ import numpy as np
 from replay.answers import Draw, Drawn, Facts
 from replay.choosing import Chooser
 from replay.gather import GatherPlan
+from replay.horizons import Horizon
 from replay.item_set import ItemSet
 from replay.leases import Leases
 from replay.limiter import Traffic, make_limiter
 from replay.removers import REMOVERS, Remover
+from replay.rule_columns import RuleColumns
 from replay.samplers import SAMPLERS, Sampler
 from replay.slab import Slab
 from replay.snapshot import ITEM_GONE, RestoredPages
+from replay.versions import Versions
 from replay.windows import ItemShape
 from sojourn.columns import Schema
 from sojourn.config.schema import TableSettings
@@ -33,14 +36,25 @@ class Table:
     """
 
     def __init__(
-        self, name: str, settings: TableSettings, schema: Schema, slab: Slab, rng: np.random.Generator, traffic: Traffic
+        self,
+        name: str,
+        settings: TableSettings,
+        schema: Schema,
+        slab: Slab,
+        rng: np.random.Generator,
+        traffic: Traffic,
+        versions: Versions,
     ) -> None:
         self.name, self.settings = name, settings
         self.items = ItemSet(slab, ItemShape.of(settings, schema.frame_stack))
         self.capacity_items = max(1, settings.capacity_steps // self.items.shape.stride)
         self.limiter = make_limiter(settings.limiter, name, traffic)
-        self.sampler: Sampler = resolve(settings.sampler, SAMPLERS, "sampler")(slab.capacity_rows, settings)
+        self._draws_by_weight = settings.duration.apply == "draw"
+        drawn_by = "prioritised" if self._draws_by_weight else settings.sampler
+        self.sampler: Sampler = resolve(drawn_by, SAMPLERS, "sampler")(slab.capacity_rows, settings)
         self.remover: Remover = resolve(settings.remover, REMOVERS, "remover")(slab.capacity_rows)
+        self.horizon = Horizon(settings, self.items, versions)
+        self._rule_columns = RuleColumns(settings, self.items, self.horizon)
         self.leases = Leases()
         self.restored: RestoredPages | None = None
         self._batch_size = traffic.batch_size
@@ -80,6 +94,10 @@ class Table:
         counted_from: items completed by rows of a lower number were counted in an earlier life.
         """
         starts, lengths, causes = self.items.find(positions)
+        in_time = self.horizon.in_time(starts, now_s)
+        if not in_time.all():
+            self.items.never(starts[~in_time])
+            starts, lengths, causes = starts[in_time], lengths[in_time], causes[in_time]
         if len(starts) == 0:
             return 0
         priorities = self._initial_priorities(starts, lengths)
@@ -110,8 +128,8 @@ class Table:
 
     def _begin(self, starts: np.ndarray, lengths: np.ndarray, priorities: np.ndarray, now_s: float) -> None:
         self.items.begin(starts, lengths, priorities, now_s)
-        self.sampler.add(starts, self._leaves(priorities), self.items.started_s(starts))
-        self.remover.add(starts, priorities.astype(np.float64))
+        self.sampler.add(starts, self._leaves(starts, priorities), self.items.started_s(starts))
+        self.remover.add(starts, self.horizon.order(starts, priorities))
 
     def _resume(
         self, starts: np.ndarray, lengths: np.ndarray, priorities: np.ndarray, now_s: float, restored: RestoredPages
@@ -125,10 +143,14 @@ class Table:
         self.items.arrays.times[kept] = times[~gone]
         return len(kept)
 
-    def _leaves(self, priorities: np.ndarray) -> np.ndarray:
-        """priority ** priority_exponent, and 0 for 0 whatever the exponent. float64[N]."""
+    def _leaves(self, positions: np.ndarray, priorities: np.ndarray) -> np.ndarray:
+        """priority ** priority_exponent, and 0 for 0 whatever the exponent; times the weight if draws follow it. float64[N]."""
         wide = priorities.astype(np.float64)
-        return np.where(wide > 0.0, wide**self.settings.priority_exponent, 0.0)
+        leaves = np.where(wide > 0.0, wide**self.settings.priority_exponent, 0.0)
+        if not self._draws_by_weight:
+            return leaves
+        weights = self.horizon.draw_weights(positions)
+        return weights if self.settings.sampler == "uniform" else leaves * weights
 
     def make_way(self) -> None:
         """Evict what is over capacity."""
@@ -139,6 +161,10 @@ class Table:
     def make_room(self) -> int:
         """Evict a few items so that blocks of the slab come free; returns how many there were."""
         return self._evict(self.remover.pop_for_room(self.items.arrays))
+
+    def expire(self, now_s: float) -> None:
+        """Take out what has reached the table's horizon."""
+        self._end(self.horizon.expired(self.remover, now_s))
 
     def _evict(self, positions: np.ndarray) -> int:
         self._evicted_items += len(positions)
@@ -158,7 +184,7 @@ class Table:
             values = self.items.arrays.priority[applied]
             self._largest_priority = max(self._largest_priority, float(values.max()))
             drawable = self.items.is_live(applied)
-            self.sampler.update(applied[drawable], self._leaves(values[drawable]))
+            self.sampler.update(applied[drawable], self._leaves(applied[drawable], values[drawable]))
             self.remover.update(applied[drawable], values[drawable].astype(np.float64))
         return len(applied), late
 
@@ -179,6 +205,7 @@ class Table:
 
     def draw(self, size: int, batches: int, now_s: float, all_or_none: bool) -> Drawn | None:
         """Up to `batches` batches of `size`, or None; exactly as many if `all_or_none`."""
+        self.expire(now_s)
         chosen = self.chooser.choose(size, batches, all_or_none)
         if chosen is None:
             return None
@@ -188,6 +215,7 @@ class Table:
         columns = self._plan.gather(slab.blocks, slab.arena, self.items.arrays, positions, now_s)
         keys = columns["info.key"]
         columns |= {"info.probability": probability, "info.times_sampled": times, "info.task": self._tasks(columns)}
+        columns |= self._rule_columns.of(positions, columns)
         draws = [self._hand_out(positions[at : at + size], keys[at : at + size]) for at in range(0, len(keys), size)]
         self._retire(positions, times)
         return Drawn(columns, keys, draws)
@@ -215,7 +243,7 @@ class Table:
             self._put(positions[times < self.chooser.most_draws], self.sampler.add)
 
     def _put(self, positions: np.ndarray, put: Callable[[np.ndarray, np.ndarray, np.ndarray], None]) -> None:
-        put(positions, self._leaves(self.items.arrays.priority[positions]), self.items.started_s(positions))
+        put(positions, self._leaves(positions, self.items.arrays.priority[positions]), self.items.started_s(positions))
 
     def consume(self, draw_ids: Sequence[int]) -> tuple[int, int]:
         """End leases for good; returns (items removed, draw ids unknown)."""
@@ -231,7 +259,7 @@ class Table:
                 positions = self.items.leased(keys)
                 self.items.unlease(positions)
                 self._put(positions, self.sampler.put_back)
-                self.remover.add(positions, self.items.arrays.priority[positions].astype(np.float64))
+                self.remover.add(positions, self.horizon.order(positions, self.items.arrays.priority[positions]))
 
     # What others see
 
@@ -254,6 +282,8 @@ class Table:
             evicted_items=self._evicted_items,
             leased_items=self.items.leased_count,
             redelivered_items=self.leases.redelivered_items,
+            expired_items=self.horizon.expired_items,
+            late_items=self.horizon.late_items,
         )
 
     def state(self) -> dict[str, Any]:
@@ -264,6 +294,7 @@ class Table:
             "largest_priority": self._largest_priority,
             "late_updates": self._late_updates,
             "evicted_items": self._evicted_items,
+            "horizon": self.horizon.state(),
         }
 
     def restore(self, state: Mapping[str, Any] | None, pages: RestoredPages) -> None:
@@ -274,6 +305,7 @@ class Table:
         self.limiter.restore(state["limiter"])
         self.leases.restore(state["leases"])
         self._largest_priority = float(state["largest_priority"])
+        self.horizon.restore(state.get("horizon", {}))
         self._late_updates, self._evicted_items = int(state["late_updates"]), int(state["evicted_items"])
 
     def finish_restore(self) -> None:

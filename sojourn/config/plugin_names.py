@@ -11,7 +11,7 @@ from pydantic import AfterValidator
 
 NETWORKS = ("mlp",)
 SAMPLERS = ("prioritised", "uniform", "fifo")
-REMOVERS = ("fifo", "lowest_priority")
+REMOVERS = ("fifo", "lowest_priority", "start_age", "version_age")
 WEIGHTS = ("none", "linear", "inclusion", "pool")
 
 

@@ -106,6 +106,15 @@ class DurationSettings(Section):
 
     clock: Literal["wall", "env"] = "wall"
     time_unit_s: float = Field(1.0, gt=0)  # the discount is per so many seconds where an objective discounts in time
+    pool_shares: dict[str, float] = {}  # wanted share of each actor pool, for `weight: pool`; empty: equal
+
+    @field_validator("pool_shares")
+    @classmethod
+    def _positive(cls, shares: dict[str, float]) -> dict[str, float]:
+        for pool, share in shares.items():
+            if share <= 0.0:
+                raise ValueError(f"the share of pool {pool!r} must be above 0, got {share:g}")
+        return shares
 
 
 class LimiterSettings(Section):
@@ -122,6 +131,7 @@ class TableDurationSettings(Section):
     """Duration weighting of a table's draws (docs/duration.md)."""
 
     weight: Weight = "inclusion"  # none | linear | inclusion | pool | package.module:attr
+    rule: Literal["auto", "one", "window", "episode_window", "censoring", "start_rate"] = "auto"  # which law inclusion corrects
     apply: Literal["weight", "draw"] = "weight"
     applies_to: Literal["policy", "all"] | None = None  # None: policy for linear, all for the others
     cap: float | None = Field(None, gt=0)  # on the normalised weight; None: sqrt(batch size)
@@ -141,7 +151,11 @@ class TableSettings(Section):
     priority_exponent: float = Field(0.6, ge=0, le=2)
     importance_exponent: float = Field(0.4, ge=0, le=1)
     importance_exponent_end: float = Field(1.0, ge=0, le=1)  # reached linearly at run.env_steps
-    remover: Remover = "fifo"  # fifo | lowest_priority | package.module:attr
+    remover: Remover = "fifo"  # fifo | lowest_priority | start_age | version_age | package.module:attr
+    horizon_s: float | None = Field(None, gt=0)  # start_age: items leave so long after their first action began
+    horizon_versions: int | None = Field(None, ge=0)  # version_age: items leave when their policy is more versions old
+    max_staleness: int | None = Field(None, ge=0)  # policy versions that an item may be behind
+    on_stale: Literal["gate", "drop", "none"] = "gate"  # what sees to it: starts wait, late items are dropped, or nothing does
     max_times_sampled: int = Field(0, ge=0)  # 0: no limit
     order: Literal["completion", "start"] = "completion"  # fifo sampler only
     consume: bool = False  # drawn items are leased and removed when consumed (fifo tables)
@@ -162,7 +176,35 @@ class TableSettings(Section):
             raise ValueError(f"consume needs sampler: fifo, got {self.sampler}")
         if self.consume and self.max_times_sampled > 1:
             raise ValueError("a consuming table hands each item out once: leave max_times_sampled at 0")
+        self._check_horizons()
+        self._check_draw()
         return self
+
+    def _check_horizons(self) -> None:
+        for remover, key, horizon in (
+            ("start_age", "horizon_s", self.horizon_s),
+            ("version_age", "horizon_versions", self.horizon_versions),
+        ):
+            if (self.remover == remover) != (horizon is not None):
+                raise ValueError(
+                    f"remover: start_age needs horizon_s and version_age horizon_versions, no other one; got {key}: "
+                    f"{horizon} with remover: {self.remover}"
+                )
+
+    def _check_draw(self) -> None:
+        """Draws can follow a weight only if it is known when the item is made."""
+        if self.duration.apply == "weight":
+            return
+        if self.sampler not in ("prioritised", "uniform"):
+            raise ValueError(f"duration.apply: draw needs sampler: prioritised or uniform, got {self.sampler}")
+        if self.duration.weight not in ("none", "linear", "inclusion"):
+            raise ValueError(
+                f"duration.apply: draw needs a weight that is known at insertion: linear or inclusion, got {self.duration.weight}"
+            )
+        if self.duration.rule not in ("auto", "one"):
+            raise ValueError(
+                f"duration.apply: draw needs a rule that is known at insertion; {self.duration.rule} is estimated later: write apply: weight"
+            )
 
 
 class ReplaySettings(Section):
@@ -264,6 +306,9 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _possible(self) -> "Config":
+        pools = {fleet.pool for fleet in (self.actors, *self.actors.fleets.values())}
+        if self.duration.pool_shares and (unnamed := pools - set(self.duration.pool_shares)):
+            raise ValueError(f"duration.pool_shares names no share for the actors' pools {sorted(unnamed)}")
         if self.learners.table not in self.tables:
             raise ValueError(f"learners.table {self.learners.table!r} is not among tables: {', '.join(self.tables) or 'none'}")
         table = self.tables[self.learners.table]

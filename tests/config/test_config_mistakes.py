@@ -47,7 +47,7 @@ def refusal(tmp_path, text, *overrides):
         ),
         (
             "tables:\n  replay:\n    remover: oldest\n",
-            "x.yaml:3: tables.replay.remover: unknown remover 'oldest'; known: fifo, lowest_priority; or give package.module:attribute",
+            "x.yaml:3: tables.replay.remover: unknown remover 'oldest'; known: fifo, lowest_priority, start_age, version_age; or give package.module:attribute",
         ),
         (
             "environment:\n  extras:\n    - name: cost\n      dtype: text\n",
