@@ -1,4 +1,4 @@
-"""What every test finds as it was: the loggers of all rooms."""
+"""What every test may rely on."""
 
 import logging
 from collections.abc import Iterator
@@ -7,12 +7,9 @@ import pytest
 
 
 @pytest.fixture(autouse=True)
-def rooms_log_as_before() -> Iterator[None]:
-    """A role that a test runs inside this process sends its events to that test's standard error, which is closed afterwards."""
+def logging_as_it_was() -> Iterator[None]:
+    """A role that a test ran in this process has taken over the log of all rooms; the next test gets it back."""
     rooms = logging.getLogger("sojourn")
-    handlers, level, propagate = list(rooms.handlers), rooms.level, rooms.propagate
+    before = (rooms.handlers[:], rooms.level, rooms.propagate)
     yield
-    for handler in set(rooms.handlers) - set(handlers):
-        rooms.removeHandler(handler)
-    rooms.setLevel(level)
-    rooms.propagate = propagate
+    rooms.handlers[:], rooms.level, rooms.propagate = before

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 PACKAGES = ("sojourn", "replay", "actors", "learners")
 LONGEST_FILE = 400  # lines; look twice at 200
 LISTS = {"sojourn/metrics.py"}  # one entry a series
-LONGEST_FUNCTION = 60  # lines; look twice at 15
+LONGEST_BODY = 50  # lines of a function, its docstring included; look twice at 15
 
 
 def files(*patterns: str) -> list[Path]:
@@ -65,9 +65,12 @@ def test_a_python_file_keeps_the_rules(file):
                 broken.append((node.lineno, "no shell=True"))
             case ast.Name(id="NotImplementedError"):
                 broken.append((node.lineno, "no stubs"))
-            case ast.FunctionDef(end_lineno=int(end)) | ast.AsyncFunctionDef(end_lineno=int(end)):
-                if end - node.lineno + 1 > LONGEST_FUNCTION:
-                    broken.append((node.lineno, f"{node.name} has {end - node.lineno + 1} lines"))
+            case (
+                ast.FunctionDef(body=[first, *_], end_lineno=int(end))
+                | ast.AsyncFunctionDef(body=[first, *_], end_lineno=int(end))
+            ):
+                if end - first.lineno + 1 > LONGEST_BODY:
+                    broken.append((node.lineno, f"{node.name} has {end - first.lineno + 1} lines"))
     assert broken == []
 
 
