@@ -16,7 +16,7 @@ from protos import parameters_pb2_grpc as rpc_parameters
 from sojourn.errors import CheckpointError, ContractError, DeadlineError, UnavailableError
 from sojourn.experience import ParameterSnapshot
 from sojourn.metrics import Metrics
-from sojourn.parameters import client as parameters_client
+from sojourn.parameters import connection
 from sojourn.parameters.client import Publisher, Watcher, latest_version
 from sojourn.parameters.durable import DurableLatest
 from sojourn.parameters.service import ParameterServer
@@ -158,7 +158,7 @@ def test_a_watcher_that_never_reads_delays_nobody(service: Service, publisher: P
 
 
 def test_a_watcher_of_another_run_is_refused_for_good(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parameters_client, "REFUSED_FOR_S", 0.2)
+    monkeypatch.setattr(connection, "REFUSED_FOR_S", 0.2)
     stranger = Watcher(service.address, run_id="another", client_id="actor-9")
     with pytest.raises(ContractError, match="run 'run', not of run 'another'"):
         stranger.wait(0, DEADLINE_S)
@@ -166,7 +166,7 @@ def test_a_watcher_of_another_run_is_refused_for_good(service: Service, monkeypa
 
 
 def test_a_publisher_of_another_run_is_refused_for_good(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parameters_client, "REFUSED_FOR_S", 0.2)
+    monkeypatch.setattr(connection, "REFUSED_FOR_S", 0.2)
     stranger = Publisher(service.address, run_id="another", client_id="learner-9")
     stranger.publish(snapshot(1))
     with pytest.raises(ContractError, match="not of run 'another'"):
