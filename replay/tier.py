@@ -9,6 +9,7 @@ import logging
 import random
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from replay.commit import Commit, StoredChunk
@@ -60,7 +61,7 @@ class DurableTier:
             except TierFullError as error:
                 self._say(f"full: {error}")
                 await asyncio.sleep(next(waits_s))
-                await self.try_write(Commit(freed=commit.freed))  # deleting needs no room, and may make some
+                await self._make_room(commit)
             except UnavailableError as error:
                 self._say(f"down: {error}")
                 await asyncio.sleep(next(waits_s))
@@ -70,6 +71,11 @@ class DurableTier:
                 self._say("ok")
                 self._remember(commit)
                 return
+
+    async def _make_room(self, commit: Commit) -> None:
+        """Deleting needs no room, and may make some."""
+        with suppress(UnavailableError):  # the next attempt says what is wrong
+            await self.store.commit(Commit(freed=commit.freed))
 
     async def try_write(self, commit: Commit) -> bool:
         """Try once; False if the server is gone or full. For what will be written again soon anyway."""
@@ -82,6 +88,7 @@ class DurableTier:
             self._say(f"down: {error}")
             await self.recover()
             return False
+        self._say("ok")
         return True
 
     async def recover(self) -> None:
