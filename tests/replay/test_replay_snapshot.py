@@ -95,6 +95,16 @@ def test_slices_of_a_snapshot_end_although_every_page_changes_meanwhile():
     assert slices <= 3
 
 
+def test_rows_of_sequences_are_in_the_next_snapshot_before_they_make_an_item():
+    store, lane = life(runs=table(item="sequence", length=10, period=5)), Lane()
+    insert(store, SCHEMA, lane.segment(3))
+    store.take_dirty_pages()
+    assert store.take_dirty_pages() == []
+    insert(store, SCHEMA, lane.segment(1))
+    [page] = store.take_dirty_pages()
+    assert np.frombuffer(page.body, "<i4", 5, 8 * 4096).tolist() == [-1, 0, 1, 2, 3]
+
+
 def test_a_page_that_no_stored_chunk_reaches_is_given_as_empty():
     store, lane = life(replay=table(capacity_steps=64)), Lane()
     for _ in range(3):

@@ -312,6 +312,16 @@ def test_leased_items_outlive_their_tables_capacity():
     store.check()
 
 
+def test_items_that_were_handed_back_can_be_evicted_again():
+    settings = table(sampler="fifo", consume=True, capacity_steps=64)
+    store, lane = Store(SCHEMA, {"replay": settings}, seed=0, batch_size=4), Lane(0)
+    insert(store, SCHEMA, lane.segment(20))
+    store.release("replay", [store.draw("replay", 4, 1, 0.0).draws[0].draw_id])
+    insert(store, SCHEMA, lane.segment(200))
+    assert sorted(items_of(store, "replay")) == list(range(156, 220))
+    store.check()
+
+
 # Blocking
 
 

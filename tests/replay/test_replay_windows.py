@@ -211,6 +211,17 @@ def test_a_lane_that_goes_on_behind_missing_rows_is_cut_there():
     assert items[2]["truncated"]
 
 
+def test_behind_missing_rows_no_item_is_made_until_its_frames_are_there():
+    schema = vector_schema(frame_stack=3)
+    store, lane = store_of(schema, replay=table()), Lane(0)
+    insert(store, schema, lane.segment(3))
+    lane.segment(1)  # never arrives
+    insert(store, schema, lane.segment(5))
+    items = drawn_by_key(store, "replay")
+    assert sorted(items) == [1, 2, 6, 7]
+    assert items[6]["observation"][:, 1].tolist() == [4, 5, 6]
+
+
 def test_delay_runs_from_the_last_actions_start_until_the_item_could_be_drawn():
     store, schema, lane = store_of(replay=table(n_step=2)), vector_schema(), Lane(0)
     insert(store, schema, lane.segment(2), now_s=5.0)
