@@ -170,7 +170,7 @@ class LaneCounters(_message.Message):
     def __init__(self, lane: _Optional[int] = ..., started: _Optional[int] = ..., completed: _Optional[int] = ..., killed: _Optional[int] = ..., failed: _Optional[int] = ..., aborted: _Optional[int] = ..., crashed: _Optional[int] = ..., ended_without_row_s: _Optional[float] = ...) -> None: ...
 
 class RunningAction(_message.Message):
-    __slots__ = ("lane", "action_number", "age_s", "policy_version", "task", "episode_age_s", "ended", "has_ended")
+    __slots__ = ("lane", "action_number", "age_s", "policy_version", "task", "episode_age_s", "ended", "has_ended", "ended_ago_s")
     LANE_FIELD_NUMBER: _ClassVar[int]
     ACTION_NUMBER_FIELD_NUMBER: _ClassVar[int]
     AGE_S_FIELD_NUMBER: _ClassVar[int]
@@ -179,6 +179,7 @@ class RunningAction(_message.Message):
     EPISODE_AGE_S_FIELD_NUMBER: _ClassVar[int]
     ENDED_FIELD_NUMBER: _ClassVar[int]
     HAS_ENDED_FIELD_NUMBER: _ClassVar[int]
+    ENDED_AGO_S_FIELD_NUMBER: _ClassVar[int]
     lane: int
     action_number: int
     age_s: float
@@ -187,7 +188,8 @@ class RunningAction(_message.Message):
     episode_age_s: float
     ended: EndKind
     has_ended: bool
-    def __init__(self, lane: _Optional[int] = ..., action_number: _Optional[int] = ..., age_s: _Optional[float] = ..., policy_version: _Optional[int] = ..., task: _Optional[str] = ..., episode_age_s: _Optional[float] = ..., ended: _Optional[_Union[EndKind, str]] = ..., has_ended: _Optional[bool] = ...) -> None: ...
+    ended_ago_s: float
+    def __init__(self, lane: _Optional[int] = ..., action_number: _Optional[int] = ..., age_s: _Optional[float] = ..., policy_version: _Optional[int] = ..., task: _Optional[str] = ..., episode_age_s: _Optional[float] = ..., ended: _Optional[_Union[EndKind, str]] = ..., has_ended: _Optional[bool] = ..., ended_ago_s: _Optional[float] = ...) -> None: ...
 
 class HeartbeatReply(_message.Message):
     __slots__ = ("start_credits", "gated", "insert_pause_s", "env_steps", "learner_step", "retired")
@@ -206,7 +208,7 @@ class HeartbeatReply(_message.Message):
     def __init__(self, start_credits: _Optional[int] = ..., gated: _Optional[bool] = ..., insert_pause_s: _Optional[float] = ..., env_steps: _Optional[int] = ..., learner_step: _Optional[int] = ..., retired: _Optional[bool] = ...) -> None: ...
 
 class SampleRequest(_message.Message):
-    __slots__ = ("client_id", "incarnation", "table", "batch_size", "credits", "max_batches_per_message", "learner_step", "release_draws", "share")
+    __slots__ = ("client_id", "incarnation", "table", "batch_size", "credits", "max_batches_per_message", "learner_step", "release_draws", "share", "policy_version")
     CLIENT_ID_FIELD_NUMBER: _ClassVar[int]
     INCARNATION_FIELD_NUMBER: _ClassVar[int]
     TABLE_FIELD_NUMBER: _ClassVar[int]
@@ -216,6 +218,7 @@ class SampleRequest(_message.Message):
     LEARNER_STEP_FIELD_NUMBER: _ClassVar[int]
     RELEASE_DRAWS_FIELD_NUMBER: _ClassVar[int]
     SHARE_FIELD_NUMBER: _ClassVar[int]
+    POLICY_VERSION_FIELD_NUMBER: _ClassVar[int]
     client_id: str
     incarnation: int
     table: str
@@ -225,7 +228,8 @@ class SampleRequest(_message.Message):
     learner_step: int
     release_draws: _containers.RepeatedScalarFieldContainer[int]
     share: float
-    def __init__(self, client_id: _Optional[str] = ..., incarnation: _Optional[int] = ..., table: _Optional[str] = ..., batch_size: _Optional[int] = ..., credits: _Optional[int] = ..., max_batches_per_message: _Optional[int] = ..., learner_step: _Optional[int] = ..., release_draws: _Optional[_Iterable[int]] = ..., share: _Optional[float] = ...) -> None: ...
+    policy_version: int
+    def __init__(self, client_id: _Optional[str] = ..., incarnation: _Optional[int] = ..., table: _Optional[str] = ..., batch_size: _Optional[int] = ..., credits: _Optional[int] = ..., max_batches_per_message: _Optional[int] = ..., learner_step: _Optional[int] = ..., release_draws: _Optional[_Iterable[int]] = ..., share: _Optional[float] = ..., policy_version: _Optional[int] = ...) -> None: ...
 
 class SampleReply(_message.Message):
     __slots__ = ("draws", "rows", "table")
@@ -248,7 +252,7 @@ class Draw(_message.Message):
     def __init__(self, draw_id: _Optional[int] = ..., size: _Optional[int] = ..., redelivered: _Optional[bool] = ...) -> None: ...
 
 class TableFacts(_message.Message):
-    __slots__ = ("name", "items", "total_priority", "largest_priority", "env_steps", "inserted_items", "sampled_items", "inclusion_rule", "window_s", "start_log_json")
+    __slots__ = ("name", "items", "total_priority", "largest_priority", "env_steps", "inserted_items", "sampled_items", "inclusion_rule", "window_s", "start_log_json", "service_now_s")
     NAME_FIELD_NUMBER: _ClassVar[int]
     ITEMS_FIELD_NUMBER: _ClassVar[int]
     TOTAL_PRIORITY_FIELD_NUMBER: _ClassVar[int]
@@ -259,6 +263,7 @@ class TableFacts(_message.Message):
     INCLUSION_RULE_FIELD_NUMBER: _ClassVar[int]
     WINDOW_S_FIELD_NUMBER: _ClassVar[int]
     START_LOG_JSON_FIELD_NUMBER: _ClassVar[int]
+    SERVICE_NOW_S_FIELD_NUMBER: _ClassVar[int]
     name: str
     items: int
     total_priority: float
@@ -269,7 +274,8 @@ class TableFacts(_message.Message):
     inclusion_rule: str
     window_s: float
     start_log_json: bytes
-    def __init__(self, name: _Optional[str] = ..., items: _Optional[int] = ..., total_priority: _Optional[float] = ..., largest_priority: _Optional[float] = ..., env_steps: _Optional[int] = ..., inserted_items: _Optional[int] = ..., sampled_items: _Optional[int] = ..., inclusion_rule: _Optional[str] = ..., window_s: _Optional[float] = ..., start_log_json: _Optional[bytes] = ...) -> None: ...
+    service_now_s: float
+    def __init__(self, name: _Optional[str] = ..., items: _Optional[int] = ..., total_priority: _Optional[float] = ..., largest_priority: _Optional[float] = ..., env_steps: _Optional[int] = ..., inserted_items: _Optional[int] = ..., sampled_items: _Optional[int] = ..., inclusion_rule: _Optional[str] = ..., window_s: _Optional[float] = ..., start_log_json: _Optional[bytes] = ..., service_now_s: _Optional[float] = ...) -> None: ...
 
 class ConsumedRequest(_message.Message):
     __slots__ = ("client_id", "incarnation", "table", "draw_ids")
@@ -364,7 +370,7 @@ class InfoReply(_message.Message):
     def __init__(self, run_id: _Optional[str] = ..., service_incarnation: _Optional[int] = ..., shard_index: _Optional[int] = ..., shard_count: _Optional[int] = ..., uptime_s: _Optional[float] = ..., tables: _Optional[_Iterable[_Union[TableInfo, _Mapping]]] = ..., env_steps: _Optional[int] = ..., episodes: _Optional[int] = ..., rows: _Optional[int] = ..., slab_bytes: _Optional[int] = ..., durable_bytes: _Optional[int] = ..., duplicates: _Optional[int] = ..., refused: _Optional[int] = ..., gaps: _Optional[int] = ..., fenced: _Optional[int] = ..., durability: _Optional[str] = ..., clients: _Optional[_Iterable[_Union[ClientInfo, _Mapping]]] = ..., learner_step: _Optional[int] = ..., schema_json: _Optional[bytes] = ..., recovering: _Optional[bool] = ..., durable_tier: _Optional[str] = ...) -> None: ...
 
 class TableInfo(_message.Message):
-    __slots__ = ("facts", "capacity_items", "oldest_s", "mean_age_s", "mean_duration_s", "limiter_surplus", "insert_blocked", "sample_blocked", "sample_wait_s", "insert_wait_s", "late_updates", "evicted_items", "leased_items", "redelivered_items")
+    __slots__ = ("facts", "capacity_items", "oldest_s", "mean_age_s", "mean_duration_s", "limiter_surplus", "insert_blocked", "sample_blocked", "sample_wait_s", "insert_wait_s", "late_updates", "evicted_items", "leased_items", "redelivered_items", "expired_items", "late_items")
     FACTS_FIELD_NUMBER: _ClassVar[int]
     CAPACITY_ITEMS_FIELD_NUMBER: _ClassVar[int]
     OLDEST_S_FIELD_NUMBER: _ClassVar[int]
@@ -379,6 +385,8 @@ class TableInfo(_message.Message):
     EVICTED_ITEMS_FIELD_NUMBER: _ClassVar[int]
     LEASED_ITEMS_FIELD_NUMBER: _ClassVar[int]
     REDELIVERED_ITEMS_FIELD_NUMBER: _ClassVar[int]
+    EXPIRED_ITEMS_FIELD_NUMBER: _ClassVar[int]
+    LATE_ITEMS_FIELD_NUMBER: _ClassVar[int]
     facts: TableFacts
     capacity_items: int
     oldest_s: float
@@ -393,7 +401,9 @@ class TableInfo(_message.Message):
     evicted_items: int
     leased_items: int
     redelivered_items: int
-    def __init__(self, facts: _Optional[_Union[TableFacts, _Mapping]] = ..., capacity_items: _Optional[int] = ..., oldest_s: _Optional[float] = ..., mean_age_s: _Optional[float] = ..., mean_duration_s: _Optional[float] = ..., limiter_surplus: _Optional[float] = ..., insert_blocked: _Optional[bool] = ..., sample_blocked: _Optional[bool] = ..., sample_wait_s: _Optional[float] = ..., insert_wait_s: _Optional[float] = ..., late_updates: _Optional[int] = ..., evicted_items: _Optional[int] = ..., leased_items: _Optional[int] = ..., redelivered_items: _Optional[int] = ...) -> None: ...
+    expired_items: int
+    late_items: int
+    def __init__(self, facts: _Optional[_Union[TableFacts, _Mapping]] = ..., capacity_items: _Optional[int] = ..., oldest_s: _Optional[float] = ..., mean_age_s: _Optional[float] = ..., mean_duration_s: _Optional[float] = ..., limiter_surplus: _Optional[float] = ..., insert_blocked: _Optional[bool] = ..., sample_blocked: _Optional[bool] = ..., sample_wait_s: _Optional[float] = ..., insert_wait_s: _Optional[float] = ..., late_updates: _Optional[int] = ..., evicted_items: _Optional[int] = ..., leased_items: _Optional[int] = ..., redelivered_items: _Optional[int] = ..., expired_items: _Optional[int] = ..., late_items: _Optional[int] = ...) -> None: ...
 
 class ClientInfo(_message.Message):
     __slots__ = ("client_id", "incarnation", "role", "silent_s", "message_number", "started", "ended", "running", "oldest_running_s", "host", "pool")

@@ -38,7 +38,10 @@ class Identity:
 
 @dataclass(frozen=True)
 class Running:
-    """An action that was running when it was reported, or that ended without a row.  age_s: then."""
+    """An action that was running when it was reported, or that ended without a row.  age_s: then, or when it ended.
+
+    ended_ago_s: since it ended.  odd: the ages that were told are no ages, and stand as 0 here.
+    """
 
     lane: int
     action_number: int
@@ -47,6 +50,8 @@ class Running:
     task: str = ""
     episode_age_s: float = 0.0
     ended: EndKind | None = None
+    ended_ago_s: float = 0.0
+    odd: bool = False
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,11 @@ No I/O. A shard's facts are those of the moment of a draw; merged facts are sums
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from protos import replay_pb2 as pb
+from replay.start_summary import StartSummary, Summaries
 from sojourn.errors import ContractError
 
 
@@ -19,7 +19,7 @@ class TableFacts:
     items: drawable items.  total_priority: sum of p_i ** priority_exponent.  largest_priority: of any item.
     env_steps: accepted, de-duplicated steps.  inserted_items, sampled_items: ever made, ever drawn.
     inclusion_rule: "one" where the table loses nothing.  window_s: the rule's parameter.
-    start_log: summary of the start log, one per shard that sent one.
+    start_log: what the shards' start logs say, in the order of the shards' numbers; () where the weight needs none.
     """
 
     name: str = ""
@@ -31,7 +31,7 @@ class TableFacts:
     sampled_items: int = 0
     inclusion_rule: str = "one"
     window_s: float = 0.0
-    start_log: tuple[Mapping[str, Any], ...] = ()
+    start_log: Summaries = ()
 
 
 @dataclass(frozen=True)
@@ -44,12 +44,19 @@ class ReplayFacts:
     sampled_items: int = 0
 
 
-def facts_of(message: pb.TableFacts) -> TableFacts:
-    """The wire's facts as plain values. Raises ContractError when the start log is not JSON."""
+def start_summary_of(message: pb.TableFacts, now_s: float) -> StartSummary | None:
+    """What the message says of the start log, None if nothing new. Raises ContractError when that is not JSON."""
+    if not message.start_log_json:
+        return None
     try:
-        start_log = (json.loads(message.start_log_json),) if message.start_log_json else ()
+        said = json.loads(message.start_log_json)
     except ValueError as error:
         raise ContractError(f"start log of table {message.name!r} is not JSON: {error}") from error
+    return StartSummary.of(said, message.service_now_s - now_s)
+
+
+def facts_of(message: pb.TableFacts) -> TableFacts:
+    """The wire's facts as plain values, without the start log."""
     return TableFacts(
         name=message.name,
         items=message.items,
@@ -60,7 +67,6 @@ def facts_of(message: pb.TableFacts) -> TableFacts:
         sampled_items=message.sampled_items,
         inclusion_rule=message.inclusion_rule or "one",
         window_s=message.window_s,
-        start_log=start_log,
     )
 
 
@@ -79,7 +85,7 @@ def merge_facts(shards: Sequence[TableFacts]) -> TableFacts:
         sampled_items=sum(facts.sampled_items for facts in shards),
         inclusion_rule=losing.inclusion_rule if losing else "one",
         window_s=losing.window_s if losing else 0.0,
-        start_log=tuple(log for facts in shards for log in facts.start_log),
+        start_log=losing.start_log if losing else (),
     )
 
 

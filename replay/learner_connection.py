@@ -6,16 +6,18 @@
 import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 
 from protos import replay_pb2 as pb
 from replay.courier import Courier
-from replay.facts import ReplayFacts, replay_facts
+from replay.facts import ReplayFacts, TableFacts, replay_facts
 from replay.learner_meter import LearnerMeter
 from replay.link import Link, Session, keep_open_in_thread
+from replay.rules import reads_start_log
 from replay.sample_stream import SampleStream
 from replay.service_info import ServiceInfo
 from replay.shards import AcrossShards, Composed, WholeBatches
@@ -73,16 +75,22 @@ class LearnerConnection:
         metrics: Metrics | None = None,
         token: str = "",
         seed: int = 0,
+        now_s: Callable[[], float] = time.monotonic,
     ) -> None:
         """Connects in the background; batches have `learner.batch_size` items for this rank.
+
+        now_s: a clock that runs as the services' do, to bring the start times of several shards together; waits are on the
+        monotonic clock.
 
         Raises ConfigError when the table asks for a weighting that is not available.
         """
         self._table = table
         self._settings = table_settings
         self._batch_size = learner.batch_size
+        self._reads_start_logs = reads_start_log(table_settings)
         self._weigher = Weigher(table_settings, total_env_steps, learner.ess_floor)
         self._meter = LearnerMeter(metrics or Metrics("learner"), self._shards_down, self._queued)
+        self._now_s = now_s
         self._arrived = threading.Condition()
         self._fault: SojournError | None = None
         self._shards: list[_Shard] = []
@@ -119,9 +127,16 @@ class LearnerConnection:
         there is no weight for the table's rule.
         """
         composed = self._take(timeout_s)
-        weighted = self._weigher.weigh(composed.columns, composed.info, composed.facts)
+        weighted = self._weigher.weigh(composed.columns, composed.info, self._with_start_logs(composed.facts))
         self._meter.drawn(composed, weighted, self._weigher.exponent)
-        return Batch(self._table, composed.columns, composed.info, weighted.loss_weight, weighted.factors)
+        return Batch(self._table, composed.columns, composed.info, weighted.loss_weight, weighted.factors, weighted.errors)
+
+    def _with_start_logs(self, facts: TableFacts) -> TableFacts:
+        """With what all shards say of their starts, also those that this batch has nothing of: their counts belong together."""
+        if not self._reads_start_logs:
+            return facts
+        with self._arrived:
+            return replace(facts, start_log=tuple(shard.stream.start_summary for shard in self._shards))
 
     def update_priorities(self, update: PriorityUpdate) -> None:
         """Queue new priorities for the shards that hold the items; the latest of a key wins."""
@@ -141,10 +156,10 @@ class LearnerConnection:
             if len(draw_ids):
                 shard.courier.consumed(draw_ids.tolist())
 
-    def report(self, learner_step: int) -> None:
-        """Tell the shards, with the next request, how far the learner is."""
+    def report(self, learner_step: int, policy_version: int = 0) -> None:
+        """Tell the shards how far the learner is: with the next request, at once if it has published a new version."""
         for shard in self._shards:
-            shard.stream.report(learner_step)
+            shard.stream.report(learner_step, policy_version)
 
     def facts(self) -> ReplayFacts:
         """Counters over all shards, at most about half a second old while they are up."""
@@ -168,6 +183,7 @@ class LearnerConnection:
             prefetch=learner.prefetch if shards == 1 else max(2, -(-learner.prefetch // shards)),
             batches_per_message=learner.batches_per_message,
             may_draw=self._may_draw,
+            now_s=self._now_s,
         )
         shard = _Shard(link, stream, Courier(link, self._table, lambda info: self._heard(shard, info), self._meter.updated))
         shard.threads = [

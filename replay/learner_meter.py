@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 
+import numpy as np
+
 from replay.shards import Composed
 from replay.weighting import Weighted
 from sojourn.metrics import Metrics
@@ -24,6 +26,7 @@ class LearnerMeter:
         self._redelivered = metrics.counter("sojourn_learner_redelivered_items")
         self._ess_share = metrics.gauge("sojourn_learner_weight_ess_share")
         self._exponent = metrics.gauge("sojourn_learner_weight_exponent")
+        self._error = metrics.gauge("sojourn_learner_weight_error")
         self._capped = metrics.counter("sojourn_learner_weights_capped")
         self._repaired = metrics.counter("sojourn_learner_weights_repaired")
         self._updates = metrics.counter("sojourn_learner_priority_updates")
@@ -46,6 +49,8 @@ class LearnerMeter:
         self._duration.observe(float(info.duration_s[self._turn]))
         self._ess_share.set(weighted.ess_share)
         self._exponent.set(exponent)
+        if weighted.errors:
+            self._error.set(mean_error(weighted.errors["duration"]))
         for counter, count in (
             (self._redelivered, composed.redelivered),
             (self._left_out, composed.left_out),
@@ -60,3 +65,9 @@ class LearnerMeter:
         for outcome, count in (("applied", applied), ("late", late), ("dropped", dropped)):
             if count:
                 self._updates.labels(outcome).inc(count)
+
+
+def mean_error(relative_errors: np.ndarray) -> float:
+    """Mean relative standard error of a batch's weights, of those that have one; float32[B]."""
+    known = relative_errors[np.isfinite(relative_errors)]
+    return float(known.mean()) if len(known) else 0.0

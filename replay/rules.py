@@ -52,7 +52,15 @@ def _by_loss(settings: TableSettings) -> Rule:
 
 
 def columns_of(settings: TableSettings) -> tuple[str, ...]:
-    """Info columns that the table's draws carry beside the usual ones: for its rule, and the stratum for weights by pool."""
-    columns = rule_of(settings).columns if settings.duration.weight in ("inclusion", "pool") else ()
+    """Info columns that the table's draws carry beside the usual ones: for its rule, and the stratum for weights by pool.
+
+    They come whatever the weight, so that learners with different weights can draw from one service.
+    """
+    columns = rule_of(settings).columns
     by_pool = settings.duration.weight == "pool" and "stratum" not in columns
     return (*columns, "stratum") if by_pool else columns
+
+
+def reads_start_log(settings: TableSettings) -> bool:
+    """Whether the services' start logs are part of the table's facts."""
+    return settings.duration.weight == "pool" or rule_of(settings).estimated

@@ -5,14 +5,16 @@ the received message; nothing is copied. What is queued and what is granted neve
 """
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from protos import replay_pb2 as pb
 from replay.arrow import decode_columns
-from replay.facts import TableFacts, facts_of
+from replay.facts import TableFacts, facts_of, start_summary_of
 from replay.link import Link, Session, our_errors
+from replay.start_summary import StartSummary
 from sojourn.experience import Columns
 
 IDLE_S = 0.5  # how often a request may go out only to report the learner step; how soon a closed ratio is looked at again
@@ -53,8 +55,12 @@ class SampleStream:
         prefetch: int,
         batches_per_message: int,
         may_draw: Callable[[], bool],
+        now_s: Callable[[], float] = time.monotonic,
     ) -> None:
-        """may_draw: whether the ratio of samples to inserts over all shards leaves room; called holding `arrived`."""
+        """may_draw: whether the ratio of samples to inserts over all shards leaves room; called holding `arrived`.
+
+        now_s: the learner's clock, which the service's is compared with.
+        """
         self._link = link
         self._arrived = arrived
         self._table = table
@@ -62,10 +68,13 @@ class SampleStream:
         self._prefetch = prefetch
         self._batches_per_message = min(batches_per_message, prefetch)
         self._may_draw = may_draw
+        self._now_s = now_s
         self._queue: deque[Draw] = deque()
         self._granted = 0
         self._learner_step = 0
-        self._reported_step = 0
+        self._policy_version = 0
+        self._reported = (0, 0)  # learner step and policy version
+        self.start_summary = StartSummary()
         self._closing = False
         self.messages = 0
         self.share = 1.0
@@ -94,9 +103,13 @@ class SampleStream:
                 self._arrived.notify_all()
             return draw
 
-    def report(self, learner_step: int) -> None:
-        """Set what the next request says about the learner."""
+    def report(self, learner_step: int, policy_version: int = 0) -> None:
+        """Set what the next request says about the learner; a new policy version is said at once."""
         self._learner_step = learner_step
+        if policy_version > self._policy_version:
+            with self._arrived:
+                self._policy_version = policy_version
+                self._arrived.notify_all()
 
     def learned(self, facts: TableFacts) -> None:
         """Take facts that came another way than with a draw."""
@@ -116,6 +129,7 @@ class SampleStream:
         ended = threading.Event()
         with self._arrived:
             self._granted = 0
+            self._reported = (0, 0)
         try:
             requests = self._requests(session, ended)
             with our_errors():
@@ -133,7 +147,7 @@ class SampleStream:
     def _received(self, reply: pb.SampleReply) -> None:
         columns = decode_columns(reply.rows)
         info = {name.removeprefix(INFO): columns.pop(name) for name in list(columns) if name.startswith(INFO)}
-        facts = facts_of(reply.table)
+        facts, summary = facts_of(reply.table), start_summary_of(reply.table, self._now_s())
         draws, start = [], 0
         for draw in reply.draws:
             rows = slice(start, start + draw.size)
@@ -141,6 +155,7 @@ class SampleStream:
             draws.append(Draw(_rows(columns, rows), _rows(info, rows), facts, draw.draw_id, draw.redelivered))
         with self._arrived:
             self._queue.extend(draws)
+            self.start_summary = summary or self.start_summary
             self._granted -= len(draws)
             self.messages += 1
             self.facts = facts
@@ -153,12 +168,16 @@ class SampleStream:
         worth_it = free >= self._batches_per_message or (self._granted == 0 and free > 0)
         return free if worth_it and self._may_draw() else 0
 
+    @property
+    def _has_version_news(self) -> bool:
+        return self._policy_version != self._reported[1]
+
     def _requests(self, session: Session, ended: threading.Event) -> Iterator[pb.SampleRequest]:
         while True:
             with self._arrived:
                 waited = True
-                while waited and not (ended.is_set() or self._closing or self._grantable()):
-                    waited = self._arrived.wait(IDLE_S) or self._learner_step == self._reported_step
+                while waited and not (ended.is_set() or self._closing or self._grantable() or self._has_version_news):
+                    waited = self._arrived.wait(IDLE_S) or self._learner_step == self._reported[0]
                 if ended.is_set() or self._closing:
                     return
                 request = self._request(session, self._grantable())
@@ -166,7 +185,7 @@ class SampleStream:
 
     def _request(self, session: Session, credits: int) -> pb.SampleRequest:
         self._granted += credits
-        self._reported_step = self._learner_step
+        self._reported = (self._learner_step, self._policy_version)
         return pb.SampleRequest(
             client_id=self._link.client_id,
             incarnation=session.incarnation,
@@ -176,6 +195,7 @@ class SampleStream:
             max_batches_per_message=self._batches_per_message,
             learner_step=self._learner_step,
             share=self.share,
+            policy_version=self._policy_version,
         )
 
 

@@ -21,6 +21,7 @@ from replay.sample_stream import Draw, SampleStream
 from sojourn.experience import Columns, SampleInfo
 
 NEARLY_ONE = 1.0 - 1e-9  # an offset that batch_size - offset cannot round up to 1
+RULE_COLUMNS = frozenset(("stratum", "start_s", "start_age_s", "lag", "episode_elapsed_s"))
 PATIENCE_S = 1.0  # a connected shard that sends nothing for so long is left out until it sends again
 
 
@@ -163,6 +164,7 @@ def sample_info(draw: Draw, shard: int, share: float, table_items: float) -> Sam
         shard=_filled(size, "uint32", shard),
         draw_id=_filled(size, "uint64", draw.draw_id),
         redelivered=_filled(size, "bool", draw.redelivered),
+        rule={name: info[name] for name in info.keys() & RULE_COLUMNS},
     )
 
 
@@ -170,9 +172,10 @@ def _joined(infos: Sequence[SampleInfo]) -> SampleInfo:
     arrays = {
         field.name: np.concatenate([getattr(info, field.name) for info in infos])
         for field in fields(SampleInfo)
-        if field.name != "table_items"
+        if field.name not in ("table_items", "rule")
     }
-    return SampleInfo(table_items=infos[0].table_items, **arrays)
+    rule = {name: np.concatenate([info.rule[name] for info in infos]) for name in infos[0].rule}
+    return SampleInfo(table_items=infos[0].table_items, rule=rule, **arrays)
 
 
 @lru_cache(maxsize=64)

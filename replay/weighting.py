@@ -10,13 +10,13 @@ the step size depend on the rarest item drawn.)
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from replay.ess_floor import EssFloor
 from replay.facts import TableFacts
+from replay.inclusion import inclusion_weights, ones, pool_factor, relative_errors
 from sojourn.config.schema import TableSettings
 from sojourn.errors import ConfigError
 from sojourn.experience import Columns, SampleInfo
@@ -53,7 +53,7 @@ def effective_share(weight: np.ndarray) -> float:
 
 def none(columns: Columns, info: SampleInfo, facts: TableFacts) -> np.ndarray:
     """No duration weight."""
-    return _ones(len(info.key))
+    return ones(len(info.key))
 
 
 def linear(columns: Columns, info: SampleInfo, facts: TableFacts) -> np.ndarray:
@@ -62,19 +62,12 @@ def linear(columns: Columns, info: SampleInfo, facts: TableFacts) -> np.ndarray:
 
 
 def inclusion(columns: Columns, info: SampleInfo, facts: TableFacts) -> np.ndarray:
-    """One over the chance that a started action is consumed: exactly 1 where the table loses nothing.
-
-    Raises ConfigError for a table that does lose actions, because no weight is known for its rule.
-    """
-    if facts.inclusion_rule != "one":
-        raise ConfigError(
-            f"table {facts.name!r} loses actions by the rule {facts.inclusion_rule!r}, for which there is no inclusion weight; "
-            "set its duration.weight to none or linear"
-        )
-    return _ones(len(info.key))
+    """One over the chance that a started action is drawn: exactly 1 where the table loses nothing (replay/inclusion.py)."""
+    return inclusion_weights(info, facts)
 
 
-WEIGHTINGS: dict[str, Weighting] = {"none": none, "linear": linear, "inclusion": inclusion}
+WEIGHTINGS: dict[str, Weighting] = {"none": none, "linear": linear, "inclusion": inclusion, "pool": inclusion}
+"""`pool` has a factor of its own, which multiplies that of inclusion."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +76,7 @@ class Weighted:
 
     loss_weight: float32[B], product of the factors.  factors: float32[B] by name.  ess_share: effective share of the batch.
     capped: weights cut at the cap.  repaired: raw weights that were negative or not finite; they count as average ones.
+    errors: relative standard errors float32[B] of the factors that were estimated.
     """
 
     loss_weight: np.ndarray
@@ -90,6 +84,7 @@ class Weighted:
     ess_share: float
     capped: int
     repaired: int
+    errors: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 class RunningMean:
@@ -118,8 +113,10 @@ class Weigher:
         """Raises ConfigError when the table asks for a weighting that is not available."""
         self._table = table
         self._total_env_steps = total_env_steps
-        self._weighting = _chosen(table)
-        self._means = {"priority": RunningMean(), "duration": RunningMean()}
+        self._weighting: Weighting = resolve(table.duration.weight, WEIGHTINGS, "weighting")
+        self._estimates = table.duration.weight in ("inclusion", "pool")
+        self._by_draw = table.duration.apply == "draw"
+        self._means = {"priority": RunningMean(), "duration": RunningMean(), "pool": RunningMean()}
         self._floor = EssFloor(ess_floor) if ess_floor > 0.0 else None
 
     @property
@@ -129,18 +126,38 @@ class Weigher:
 
     def weigh(self, columns: Columns, info: SampleInfo, facts: TableFacts) -> Weighted:
         """Factors and their product for one batch."""
-        raw = {"duration": self._duration_weight(columns, info, facts)}
-        if self._table.sampler != "fifo":  # nothing was drawn by priority there
-            raw["priority"] = importance_weights(info.probability, info.table_items, self._importance_exponent(facts))
+        raw = self._raw(columns, info, facts)
         if self._floor:
             raw = self._floor.temper(raw)
         cap = self._table.duration.cap or len(info.key) ** 0.5
         normalised = {name: normalise(weight, self._means[name], cap) for name, weight in raw.items()}
         factors = {name: factor for name, (factor, _, _) in normalised.items()}
-        loss_weight = factors["duration"] * factors["priority"] if "priority" in factors else factors["duration"]
+        loss_weight = factors["duration"]
+        for name in factors.keys() - {"duration"}:
+            loss_weight = loss_weight * factors[name]
         capped = sum(cut for _, cut, _ in normalised.values())
         repaired = sum(mended for _, _, mended in normalised.values())
-        return Weighted(loss_weight, factors, effective_share(loss_weight), capped, repaired)
+        return Weighted(loss_weight, factors, effective_share(loss_weight), capped, repaired, self._errors(info, facts))
+
+    def _raw(self, columns: Columns, info: SampleInfo, facts: TableFacts) -> dict[str, np.ndarray]:
+        """Factors before their means: duration, pool, and priority, which the draws follow where there are priorities.
+
+        Where the draws follow the duration weight as well, it is no factor any more, and the rest of the probability is the
+        priority's part: importance anneals that part alone.
+        """
+        weight = self._duration_weight(columns, info, facts)
+        raw = {"duration": ones(len(info.key)) if self._by_draw else weight}
+        if self._table.duration.weight == "pool":
+            raw["pool"] = pool_factor(info, facts)
+        if self._table.sampler == "prioritised" or not (self._by_draw or self._table.sampler == "fifo"):
+            probability = info.probability / weight if self._by_draw else info.probability
+            raw["priority"] = importance_weights(probability, info.table_items, self._importance_exponent(facts))
+        return raw
+
+    def _errors(self, info: SampleInfo, facts: TableFacts) -> dict[str, np.ndarray]:
+        if not self._estimates or facts.inclusion_rule == "one":
+            return {}
+        return {"duration": relative_errors(info, facts).astype(np.float32)}
 
     def _duration_weight(self, columns: Columns, info: SampleInfo, facts: TableFacts) -> np.ndarray:
         weight = self._weighting(columns, info, facts)
@@ -156,10 +173,10 @@ class Weigher:
 
 def normalise(raw: np.ndarray, mean: RunningMean, cap: float) -> tuple[np.ndarray, int, int]:
     """min(raw / running mean before this batch, cap), and how many were cut and repaired.  raw: float[B] -> float32[B]."""
-    ones = _ones(len(raw))
-    if raw is ones:
+    common = ones(len(raw))
+    if raw is common:
         mean.before(1.0)
-        return ones, 0, 0
+        return common, 0, 0
     repaired = 0
     batch_mean = float(raw.mean())
     if not np.isfinite(batch_mean) or raw.min() < 0.0:
@@ -179,23 +196,3 @@ def _repaired(raw: np.ndarray) -> tuple[np.ndarray, int]:
     good = np.isfinite(raw) & (raw >= 0.0)
     instead = float(raw[good].mean()) if good.any() else 1.0
     return np.where(good, raw, instead), int((~good).sum())
-
-
-def _chosen(table: TableSettings) -> Weighting:
-    duration = table.duration
-    if duration.apply == "draw":
-        raise ConfigError("duration.apply: draw is not available: tables draw by priority; write apply: weight")
-    if duration.weight == "pool":
-        raise ConfigError(
-            "duration.weight: pool is not available: tables keep no statistics of pools; write none, linear or inclusion"
-        )
-    weighting: Weighting = resolve(duration.weight, WEIGHTINGS, "weighting")
-    return weighting
-
-
-@lru_cache(maxsize=16)
-def _ones(size: int) -> np.ndarray:
-    """float32[size], shared: the common factor costs nothing and is exactly 1."""
-    ones = np.ones(size, np.float32)
-    ones.setflags(write=False)
-    return ones

@@ -95,6 +95,8 @@ class SampleInfo:
     drawable, float64[B].  age_s: since the item was drawable, float64[B].  duration_s: summed over the window, float64[B].
     task: integer label of the declared task column or 0, int64[B].  shard: uint32[B], where updates go.
     draw_id: lease uint64[B], 0 where the table does not consume.  redelivered: bool[B].
+    rule: what the table's inclusion rule needs besides, [B] each (docs/wire.md): stratum, start_s, start_age_s, lag,
+    episode_elapsed_s.
     """
 
     key: np.ndarray
@@ -109,6 +111,7 @@ class SampleInfo:
     shard: np.ndarray
     draw_id: np.ndarray
     redelivered: np.ndarray
+    rule: Columns = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -123,6 +126,7 @@ class Batch:
       observation* [B, L + 1, ...]; action* [B, L, ...]; reward, duration_s, terminated, truncated, log_prob, policy_version,
       end_kind, mask [B, L]; core_state.* [B, ...] before step 0; length int32[B]; extras [B, L, ...] or [B, ...].
     loss_weight: float32[B], product of the factors.  factors: by name, float32[B] each.
+    factor_errors: relative standard errors of those factors that were estimated, float32[B] each.
     """
 
     table: str
@@ -130,6 +134,7 @@ class Batch:
     info: SampleInfo
     loss_weight: np.ndarray
     factors: Mapping[str, np.ndarray]
+    factor_errors: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.loss_weight)

@@ -323,6 +323,12 @@ SERIES: tuple[Series, ...] = (
         ("learner",),
         "What loss weights are raised to: 1 unless learners.ess_floor binds; below 1 the weights are biased.",
     ),
+    Series(
+        "sojourn_learner_weight_error",
+        "gauge",
+        ("learner",),
+        "Mean relative standard error of the duration weights of the latest batch, 0 where the rule estimates nothing.",
+    ),
     Series("sojourn_learner_weights_capped", "counter", ("learner",), "Loss weights cut at duration.cap."),
     Series(
         "sojourn_learner_weights_repaired",

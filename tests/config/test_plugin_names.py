@@ -15,4 +15,4 @@ def test_every_accepted_name_is_made_by_its_owner_and_the_other_way_round():
     assert set(plugin_names.NETWORKS) == set(BODIES)
     assert set(plugin_names.SAMPLERS) == set(SAMPLERS) == set(SAMPLER_NOTES)
     assert set(plugin_names.REMOVERS) == set(REMOVERS)
-    assert set(plugin_names.WEIGHTS) == {*WEIGHTINGS, "pool"}  # pool is refused by the weighting, which says why
+    assert set(plugin_names.WEIGHTS) == set(WEIGHTINGS)

@@ -139,12 +139,12 @@ def test_the_rule_follows_from_the_configuration(settings, rule):
     assert rule_of(TableSettings.model_validate(settings)) == rule
 
 
-def test_items_carry_what_their_weight_needs_and_nothing_else():
+def test_items_carry_what_their_rule_needs_and_nothing_else():
     def carried(weight: str, **duration: str) -> tuple[str, ...]:
         return columns_of(TableSettings.model_validate({"duration": {"weight": weight, **duration}}))
 
-    assert carried("inclusion") == carried("linear", rule="window") == carried("none") == ()
-    assert carried("pool") == ("stratum",)
+    assert carried("inclusion") == carried("linear") == carried("none") == ()
+    assert carried("pool") == carried("linear", rule="window") == ("stratum",)
     assert carried("pool", rule="episode_window") == ("stratum", "episode_elapsed_s")
 
 

@@ -170,18 +170,16 @@ def test_a_floor_that_no_weights_could_have_is_refused(floor: float):
         EssFloor(floor)
 
 
-def test_inclusion_has_no_answer_for_a_rule_that_loses_actions():
-    losing = TableFacts(name="replay", inclusion_rule="window", window_s=20.0)
+def test_inclusion_has_no_answer_for_a_rule_that_is_not_known():
+    losing = TableFacts(name="replay", inclusion_rule="whim", window_s=20.0)
 
-    with pytest.raises(ConfigError, match="'window'"):
+    with pytest.raises(ConfigError, match="'whim'"):
         Weigher(table("inclusion"), 100).weigh({}, info([0.5], [1.0]), losing)
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"weight": "pool"}, "pool is not available"),
-        ({"apply": "draw"}, "draw is not available"),
         ({"weight": "nowhere.module:weigh"}, "cannot import weighting"),
     ],
 )

@@ -1,0 +1,225 @@
+"""Which actions were ever started, and what became of each? The service's memory of starts, by stratum of actors.
+
+Pure: no I/O, the clock is handed in. Starts are learnt from rows (arrival less age), from heartbeats (what runs, what ended without a
+row) and from lives that ended while something ran. A stratum is a (pool, speed class); its memory is bounded.
+"""
+
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+
+from replay.answers import Stream
+from replay.client_records import Counts, Running
+from replay.lane_watch import LaneTimes, LifeTimes, OpenAction
+from replay.rows import END_KIND_SHIFT, STEP, Rows
+from replay.stratum import KEPT_STARTS, Starts, Stratum
+from sojourn.experience import Columns, EndKind
+
+MOST_STRATA = 256
+MOST_ENDED = 1_024  # ends without a row that a life is remembered by
+MOST_CLOSED = 256  # lives that ended and may still have something to say
+MOST_SECONDS = 1e9  # ages above 30 years are no measurement
+
+
+class StartLog:
+    """All strata of a shard, the lives of its actors, and the windows of its pools.
+
+    odd: what cannot be, by kind (`sojourn.metrics.ODD_KINDS`); it is counted and left out.
+    changes: grows whenever a summary of the log would change.
+    Invariant: a start is in one place, either running in one life or ended in one stratum.
+    """
+
+    def __init__(self, kept: int = KEPT_STARTS) -> None:
+        self.strata: list[Stratum] = []
+        self.odd: Counter[str] = Counter()
+        self.changes = 0
+        self._kept = kept
+        self._numbers: dict[tuple[str, str], int] = {}
+        self._lives: dict[Stream, LifeTimes] = {}
+        self._ends: dict[str, list[float]] = {}  # of windows, by pool, ascending
+        self._windows: Counter[str] = Counter()
+
+    def stratum(self, pool: str, speed_class: str) -> int:
+        """Number of a stratum; one too many shares the last."""
+        number = self._numbers.get((pool, speed_class))
+        if number is None:
+            if len(self.strata) < MOST_STRATA:
+                self.strata.append(Stratum(pool, speed_class, self._kept))
+            number = self._numbers[pool, speed_class] = len(self.strata) - 1
+        return number
+
+    def opened(self, stream: Stream, pool: str, speed_class: str, now_s: float) -> None:
+        """An actor's life begins or goes on."""
+        number = self.stratum(pool, speed_class)
+        life = self._lives.setdefault(stream, LifeTimes(number, now_s))
+        life.stratum, life.closed = number, False
+
+    def _life(self, stream: Stream, now_s: float) -> LifeTimes:
+        if stream not in self._lives:
+            self.opened(stream, "", "", now_s)
+        return self._lives[stream]
+
+    # Rows
+
+    def arrived(self, stream: Stream, rows: Rows, arrived_s: float, now_s: float) -> Columns:
+        """Rows were accepted. Returns what is kept beside them: `stratum` uint16[N], `episode_start_s` float64[N].
+
+        arrived_s: when the ages in the rows were stamped, on this clock.  now_s: when the rows can be drawn.
+        """
+        life = self._life(stream, now_s)
+        start_s = arrived_s - rows.start_age_s
+        firsts = np.flatnonzero(np.diff(rows.lane, prepend=rows.lane[:1] + np.uint32(1)))
+        begins = np.append(True, (np.diff(rows.episode) != 0) | (np.diff(rows.lane) != 0))
+        group = np.cumsum(begins) - 1
+        group_start_s, opens = start_s[begins].copy(), np.ones(group[-1] + 1, np.bool_)
+        for first, stop in zip(firsts.tolist(), np.append(firsts[1:], len(rows)).tolist(), strict=True):
+            lane = life.lane(int(rows.lane[first]), float(start_s[first]))
+            group_start_s[group[first]], opens[group[first]] = _episode_start(lane, rows, first, float(start_s[first]))
+            self._lane_went_on(life, lane, rows, slice(first, stop), start_s)
+            lane.episode_start_s = float(group_start_s[group[stop - 1]])
+        steps = rows.kind & STEP != 0
+        self._keep_rows(life, rows, start_s, now_s, steps, begins & opens[group])
+        self.changes += 1
+        return {
+            "stratum": np.full(len(rows), life.stratum, np.uint16),
+            "episode_start_s": group_start_s[group],
+        }
+
+    def _keep_rows(
+        self, life: LifeTimes, rows: Rows, start_s: np.ndarray, now_s: float, steps: np.ndarray, first: np.ndarray
+    ) -> None:
+        duration_s = rows.duration_s[steps]
+        kind = (rows.kind[steps] >> END_KIND_SHIFT) & 7
+        seen_s = np.maximum(0.0, now_s - start_s[steps])
+        self.odd["zero_duration"] += int(np.count_nonzero(duration_s == 0.0))
+        self.strata[life.stratum].add(Starts(start_s[steps], duration_s, seen_s, kind, first[steps]))
+
+    def _lane_went_on(self, life: LifeTimes, lane: LaneTimes, rows: Rows, part: slice, start_s: np.ndarray) -> None:
+        """Move a lane on behind its rows of a message."""
+        last = part.stop - 1
+        lane.episode, lane.sequence = int(rows.episode[last]), int(rows.sequence[last])
+        lane.open = bool(rows.kind[last] & STEP)
+        steps = np.flatnonzero(rows.kind[part] & STEP) + part.start
+        if len(steps) == 0:
+            return
+        lane.duration_s = float(rows.duration_s[steps[-1]])
+        lane.end_s = float(start_s[steps[-1]]) + lane.duration_s
+        life.settle(int(rows.lane[last]), lane.end_s)
+        self._watched(life, lane, lane.end_s, len(steps))
+
+    def _watched(self, life: LifeTimes, lane: LaneTimes, until_s: float, completions: int) -> None:
+        self.strata[life.stratum].worked(max(0.0, until_s - lane.watched_s), completions, until_s)
+        lane.watched_s = max(lane.watched_s, until_s)
+
+    # Reports
+
+    def reported(self, stream: Stream, counts: Counts, running: Sequence[Running], now_s: float) -> None:
+        """A heartbeat: what runs now, and what ended without a row."""
+        life = self._life(stream, now_s)
+        life.heard_s = now_s
+        if sum(counts.ended) > counts.started:
+            self.odd["end_without_start"] += 1
+        life.running = {}
+        for action in running:
+            if action.odd or action.age_s > MOST_SECONDS or action.episode_age_s > MOST_SECONDS:
+                self.odd["odd_age"] += 1
+            elif action.ended is None:
+                self._runs(life, OpenAction.of(action, now_s))
+            else:
+                self._ended(life, OpenAction.of(action, now_s - action.ended_ago_s), action.ended)
+        self.changes += 1
+
+    def _runs(self, life: LifeTimes, action: OpenAction) -> None:
+        if life.is_news(action) and (action.lane, action.action_number) not in life.ended:
+            life.running[action.lane] = action
+            self._watched(life, life.lane(action.lane, action.start_s), action.start_s + action.age_s, 0)
+
+    def _ended(self, life: LifeTimes, action: OpenAction, kind: EndKind) -> None:
+        """An end without a row. A life that was taken for dead may still report its ends: they were counted then."""
+        key = (action.lane, action.action_number)
+        if key in life.ended:
+            self.odd["two_ends"] += not life.ended[key]
+            life.ended[key] = False
+            return
+        if len(life.ended) >= MOST_ENDED:
+            del life.ended[next(iter(life.ended))]
+        life.ended[key] = False
+        life.running.pop(action.lane, None)
+        self._lost(life, action, kind)
+
+    def _lost(self, life: LifeTimes, action: OpenAction, kind: EndKind) -> None:
+        lane = life.lane(action.lane, action.start_s)
+        self._watched(life, lane, action.start_s + action.age_s, 0)
+        age_s = np.array([action.age_s])
+        self.strata[life.stratum].add(
+            Starts(np.array([action.start_s]), age_s, age_s, np.array([kind], np.uint8), np.array([lane.begins_with(action)]))
+        )
+        lane.open = False
+
+    def closed(self, stream: Stream) -> None:
+        """A life is over: what ran when it was last heard crashed then."""
+        life = self._lives.get(stream)
+        if life is None or life.closed:
+            return
+        life.closed = True
+        for action in life.running.values():
+            self.odd["never_ended"] += 1
+            self._lost(life, action, EndKind.CRASHED)
+            life.ended[action.lane, action.action_number] = True
+        life.running = {}
+        self.changes += 1
+        over = [key for key, other in self._lives.items() if other.closed]
+        for key in over[: len(over) - MOST_CLOSED]:
+            del self._lives[key]
+
+    # Windows
+
+    def end_window(self, pool: str, end_s: float) -> int:
+        """A collection window of a pool ends; returns its number, from 1. One that ends before its predecessor ends with it."""
+        ends = self._ends.setdefault(pool, [])
+        if ends and end_s <= ends[-1]:
+            self.odd["window_back"] += 1
+        else:
+            ends.append(end_s)
+            del ends[: len(ends) - self._kept]
+        self._windows[pool] += 1
+        self.changes += 1
+        return self._windows[pool]
+
+    def window_ends(self, pool: str) -> np.ndarray:
+        """float64[W], ascending."""
+        return np.array(self._ends.get(pool, ()), np.float64)
+
+    def windows_between(self, pool: str, first_s: float, last_s: float) -> int:
+        """Windows that ended in [first_s, last_s]."""
+        ends = self._ends.get(pool, [])
+        return bisect_left(ends, last_s) - bisect_left(ends, first_s)
+
+    # What runs
+
+    def running(self, stratum: int) -> list[OpenAction]:
+        """Actions of a stratum that ran when their actors last reported."""
+        return [action for life in self._lives.values() if life.stratum == stratum for action in life.running.values()]
+
+    def lanes(self, stratum: int) -> int:
+        """Lanes of a stratum whose lives go on."""
+        return sum(len(life.lanes) for life in self._lives.values() if life.stratum == stratum and not life.closed)
+
+    def is_first(self, stratum: int) -> np.ndarray:
+        """Which of `running` are the first action of their episode, bool[N]."""
+        lives = [life for life in self._lives.values() if life.stratum == stratum]
+        return np.array(
+            [life.lanes[lane].begins_with(action) for life in lives for lane, action in life.running.items()], np.bool_
+        )
+
+
+def _episode_start(lane: LaneTimes, rows: Rows, first: int, start_s: float) -> tuple[float, bool]:
+    """When the episode of a message's first row of a lane began, NaN if that was not seen, and whether the row is its first."""
+    episode, sequence = int(rows.episode[first]), int(rows.sequence[first])
+    follows = sequence == lane.sequence + 1
+    if lane.open and follows and episode == lane.episode:
+        return lane.episode_start_s, False
+    begins = follows or sequence == 0
+    return (start_s, True) if begins else (float("nan"), False)
