@@ -52,12 +52,8 @@ def run(context: RoleContext) -> None:
 
 
 def chosen_device(config: Config) -> torch.device:
-    """`learners.device`; auto is a GPU if there is one. Raises ConfigError for more ranks than one, or a GPU that is not there."""
+    """`learners.device`; auto is a GPU if there is one. Raises ConfigError for a GPU that is not there."""
     settings = config.learners
-    if settings.replicas > 1:
-        raise ConfigError(
-            f"learners.replicas: {settings.replicas} is not available: one learner trains; write learners.replicas: 1"
-        )
     name = ("cuda" if torch.cuda.is_available() else "cpu") if settings.device == "auto" else settings.device
     device = torch.device(name)
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():

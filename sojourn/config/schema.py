@@ -317,6 +317,8 @@ class Config(Section):
                 f"tables.{self.learners.table}.limiter.tolerance {table.limiter.tolerance:g} is below one batch of "
                 f"{self.learners.batch_size}: inserts and draws would wait for each other for ever"
             )
+        if self.learners.replicas > 1:
+            raise ValueError(f"learners.replicas {self.learners.replicas} is not available: one learner trains; write 1")
         if self.actors.replicas == 0 and not self.actors.fleets:
             raise ValueError("actors.replicas is 0 and there is no other fleet: nothing would ever be inserted")
         return self

@@ -14,7 +14,7 @@ from sojourn.launcher.drive import OnProgress, drive
 from sojourn.launcher.host import Ended
 from sojourn.launcher.interrupts import INTERRUPTED, Interrupts
 from sojourn.launcher.leftovers import end_embedded_servers, forget_announcements
-from sojourn.launcher.validation import validate
+from sojourn.launcher.validation import validate_all
 from sojourn.launcher.wiring import ENTRY, Part
 from sojourn.logs import log_to
 from sojourn.plugins import import_attribute
@@ -26,7 +26,7 @@ def serial(config: Config, run_folder: Path, *, run_id: str, on_progress: OnProg
     run_folder = run_folder.resolve()
     with Interrupts() as interrupts, log_to(run_folder / "logs" / "serial.log"):
         try:
-            validate(config)
+            validate_all(config)
             host = ThreadHost(config, run_folder, run_id)
             return drive(config, run_folder, host, partial(announced_address, run_folder), interrupts, on_progress)
         except KeyboardInterrupt:

@@ -9,7 +9,7 @@ from sojourn.launcher.drive import OnProgress, drive
 from sojourn.launcher.interrupts import INTERRUPTED, Interrupts
 from sojourn.launcher.leftovers import end_embedded_servers, forget_announcements
 from sojourn.launcher.ray_session import RaySession, cluster_ray, local_ray
-from sojourn.launcher.validation import validate
+from sojourn.launcher.validation import validate_all
 from sojourn.logs import log_to
 from sojourn.roles import announced_address
 
@@ -29,7 +29,7 @@ def train(
     run_folder = run_folder.resolve()
     with Interrupts() as interrupts, log_to(run_folder / "logs" / "launcher.log"), ThreadPoolExecutor(1) as beside:
         try:
-            mistakes = beside.submit(validate, config)
+            mistakes = beside.submit(validate_all, config)
             if wait([mistakes], MISTAKE_S).done:
                 mistakes.result()
             with cluster_ray(address) if address else local_ray() as session:

@@ -1,14 +1,35 @@
-"""Can this configuration run here? Makes each environment once, before any process starts. No torch."""
+"""Can this configuration run here? Makes each environment once, before any process starts."""
 
+from sojourn.columns import Schema
 from sojourn.config import Config
+from sojourn.config.schema import EnvironmentSettings
 from sojourn.environments import make_environment, schema_of
 from sojourn.launcher.wiring import fleets
 
 
 def validate(config: Config) -> None:
-    """Raises EnvironmentFault or ConfigError, in the words that a user needs, when an environment cannot be made or stored."""
+    """Environments can be made and stored. Imports no torch: it runs before a run has a folder.
+
+    Raises EnvironmentFault or ConfigError in the words that a user needs.
+    """
+    _schemas(config)
+
+
+def validate_all(config: Config) -> None:
+    """What `validate` looks at, and that the algorithm fits the spaces of every environment. Imports torch."""
+    from sojourn.algorithms import build_policy
+
+    for schema in _schemas(config):
+        build_policy(config, schema)
+
+
+def _schemas(config: Config) -> list[Schema]:
     settings = [fleet.environment or config.environment for fleet in fleets(config).values() if fleet.replicas]
-    for chosen in {repr(each): each for each in [config.environment, *settings]}.values():
-        environment = make_environment(chosen)
-        schema_of(environment, config, chosen)
-        environment.close()
+    return [_schema(config, each) for each in {repr(each): each for each in [config.environment, *settings]}.values()]
+
+
+def _schema(config: Config, settings: EnvironmentSettings) -> Schema:
+    environment = make_environment(settings)
+    schema = schema_of(environment, config, settings)
+    environment.close()
+    return schema

@@ -66,8 +66,8 @@ def test_an_override_is_read_as_yaml(override, value):
 
 
 def test_a_plain_value_for_a_section_is_its_main_key():
-    config = load_config(None, ["actors=16", "replay=4", "learners=2", "algorithm=dqn", "network=mlp", "environment=CartPole-v1"])
-    assert (config.actors.replicas, config.replay.shards, config.learners.replicas) == (16, 4, 2)
+    config = load_config(None, ["actors=16", "replay=4", "learners=1", "algorithm=dqn", "network=mlp", "environment=CartPole-v1"])
+    assert (config.actors.replicas, config.replay.shards, config.learners.replicas) == (16, 4, 1)
     assert (config.algorithm, config.network.name, config.environment.id) == (DqnSettings(), "mlp", "CartPole-v1")
 
 

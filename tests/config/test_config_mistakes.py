@@ -83,6 +83,10 @@ def test_a_wrong_key_or_value_names_its_line_and_what_to_write(tmp_path, text, s
             "actors: 0\n",
             "x.yaml:1: actors.replicas is 0 and there is no other fleet: nothing would ever be inserted",
         ),
+        (
+            "learners:\n  replicas: 2\n",
+            "x.yaml:2: learners.replicas 2 is not available: one learner trains; write 1",
+        ),
     ],
 )
 def test_an_impossible_combination_names_the_line_of_the_key_at_fault(tmp_path, text, said):
