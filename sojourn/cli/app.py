@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 import sojourn
+from sojourn.cli.benchmarks import bench
 from sojourn.cli.catalogue import show_list
 from sojourn.cli.configuration import show_config
 from sojourn.cli.evaluation import evaluate_run
@@ -27,6 +28,7 @@ app.command("scale")(scale_run)
 app.command("eval")(evaluate_run)
 app.command("resume")(resume_run)
 app.command("report")(report_run)
+app.add_typer(bench, name="bench")
 app.command("config")(show_config)
 app.command("list")(show_list)
 

@@ -1,0 +1,1 @@
+"""Measurements against known answers, through the real replay service and clients: `sojourn bench`."""

@@ -1,0 +1,39 @@
+"""What does a learner average over? Batches of a table, summed up with their loss weights."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from replay.client import LearnerConnection
+from sojourn.bench.world import DEADLINE_S
+from sojourn.experience import Batch
+
+
+class Averages:
+    """Weighted means of the labels over all batches that were added."""
+
+    def __init__(self) -> None:
+        self._sum: np.ndarray | float = 0.0
+        self.weight = 0.0
+        self.items = 0
+
+    def add(self, batch: Batch, where: np.ndarray | None = None, times: np.ndarray | None = None) -> None:
+        """Count a batch. where: bool[B], only these items.  times: float[B], a further weight."""
+        weight = batch.loss_weight.astype(np.float64) if times is None else batch.loss_weight * times
+        if where is not None:
+            weight = weight * where
+        self._sum = self._sum + weight @ batch.columns["observation"]
+        self.weight += float(weight.sum())
+        self.items += len(batch) if where is None else int(where.sum())
+
+    def of(self, label: int) -> float:
+        """Mean of a label."""
+        return float(np.asarray(self._sum)[label] / self.weight)
+
+
+def take(learner: LearnerConnection, batches: int) -> Iterator[Batch]:
+    """The next batches, each consumed once the caller asks for the next one."""
+    for _ in range(batches):
+        batch = learner.sample(DEADLINE_S)
+        yield batch
+        learner.consumed(batch)

@@ -1,0 +1,155 @@
+"""A real replay service and real connections on a clock that stands still until it is told to go on.
+
+The service listens on a thread of its own, at level `memory`; connections are those of actors and learners. Calls block and use the
+loopback. What a row of the benchmark measures has gone through all of it.
+"""
+
+import asyncio
+import tempfile
+import threading
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+from replay.client import ActorConnection, LearnerConnection
+from replay.server import ReplayServer
+from replay.shard import Clock
+from sojourn.columns import Schema, space_to_json
+from sojourn.config import Config
+from sojourn.errors import UnavailableError
+from sojourn.metrics import Metrics
+from sojourn.roles import fixed_address
+
+RUN_ID = "bench"
+BEGIN_S = 1_000.0  # where simulated clocks start: some rows begin with actions that started before
+DEADLINE_S = 60.0  # of anything that waits for the service, in real seconds
+BUFFER_BYTES = 256 << 20
+TABLE = {"sampler": "fifo", "consume": True, "capacity_steps": 200_000, "limiter": {"samples_per_insert": None, "min_size": 1}}
+FOREVER_S = 1e6
+
+
+class SimulatedClock:
+    """Seconds that pass only when somebody says so."""
+
+    def __init__(self, now_s: float = BEGIN_S) -> None:
+        self.now_s = now_s
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+class Service:
+    """One shard, listening from `start` to `stop`."""
+
+    def __init__(self, config: Config, folder: Path, clock: SimulatedClock, index: int = 0) -> None:
+        self._clock = Clock(now_s=clock, unix_s=clock)
+        self._config, self._folder, self._index = config, folder, index
+        self._listening = threading.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stop = asyncio.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), name=f"bench replay-{index}")
+        self.target = ""
+
+    def start(self) -> None:
+        """Returns once the port is open. Raises UnavailableError if that fails."""
+        self._thread.start()
+        self._listening.wait(DEADLINE_S)
+        if not self.target:
+            raise UnavailableError("the replay service of the benchmark did not start; see the log")
+
+    def stop(self) -> None:
+        if self._loop is not None and self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join(DEADLINE_S)
+
+    async def _serve(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        metrics = Metrics("replay")
+        server = ReplayServer(self._config, self._folder, run_id=RUN_ID, index=self._index, metrics=metrics, clock=self._clock)
+        try:
+            self.target = await server.open("127.0.0.1:0")
+            self._listening.set()
+            await server.serve(self._stop)
+        finally:
+            self._listening.set()
+            await server.close()
+
+
+class World:
+    """Shards, connections and one clock. Use it as a context; everything ends with it.
+
+    tables: settings by table, on top of a consuming FIFO table without a limiter.  labels: what each step is known by; they travel
+    as its observation, float64.
+    """
+
+    def __init__(
+        self, tables: Mapping[str, Mapping[str, Any]], *, labels: Sequence[str], seed: int, shards: int = 1, **sections: Any
+    ) -> None:
+        self.clock = SimulatedClock()
+        self.labels = tuple(labels)
+        self.config = Config.model_validate(
+            {
+                "run": {"seed": seed},
+                "duration": {"clock": "env"},
+                "tables": {name: {**TABLE, **changes} for name, changes in tables.items()},
+                "replay": {"durability": "memory", "snapshot_every_s": FOREVER_S, "shards": shards},
+                "learners": {"table": next(iter(tables))},
+                **sections,
+            }
+        )
+        self.schema = Schema(
+            observation=space_to_json(gym.spaces.Box(-np.inf, np.inf, (len(self.labels),), np.float64)),
+            action=space_to_json(gym.spaces.Box(-1.0, 1.0, (1,), np.float32)),
+            storage_dtype="same",
+        )
+        self._services: list[Service] = []
+        self._ends = ExitStack()
+
+    def __enter__(self) -> "World":
+        with ExitStack() as ends:
+            folder = Path(ends.enter_context(tempfile.TemporaryDirectory(prefix="sojourn-bench-")))
+            for index in range(self.config.replay.shards):
+                service = Service(self.config, folder, self.clock, index)
+                service.start()
+                ends.callback(service.stop)
+                self._services.append(service)
+            self._ends = ends.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ends.close()
+
+    def actor(
+        self, name: str = "actor", *, pool: str = "", speed_class: str = "", shard: int = 0, **changed: Any
+    ) -> ActorConnection:
+        """A connection of one actor, on the world's clock; it closes with the world."""
+        told: dict[str, Any] = {"flush_bytes": 1 << 30, "flush_age_s": FOREVER_S, "segment_steps": 1 << 30}
+        fleet = self.config.actors.model_copy(update={**told, "pool": pool, "speed_class": speed_class})
+        arguments: dict[str, Any] = {"schema": self.schema, "fleet": fleet, "buffer_bytes": BUFFER_BYTES, "now_s": self.clock}
+        connection = ActorConnection(
+            fixed_address(self._services[shard].target), run_id=RUN_ID, client_id=name, **{**arguments, **changed}
+        )
+        self._ends.callback(connection.close)
+        return connection
+
+    def learner(self, table: str, batch_size: int, *, ahead: int = 64) -> LearnerConnection:
+        """A connection of a learner that draws from a table, at most `ahead` batches early; it closes with the world."""
+        settings = self.config.learners.model_copy(
+            update={"batch_size": batch_size, "prefetch": ahead, "batches_per_message": min(ahead, 16)}
+        )
+        connection = LearnerConnection(
+            [fixed_address(service.target) for service in self._services],
+            run_id=RUN_ID,
+            client_id=f"learner-{table}",
+            table=table,
+            table_settings=self.config.tables[table],
+            learner=settings,
+            total_env_steps=self.config.run.env_steps,
+            seed=self.config.run.seed,
+        )
+        self._ends.callback(connection.close)
+        return connection
