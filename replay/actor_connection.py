@@ -15,7 +15,7 @@ from protos import replay_pb2 as pb
 from replay.chunker import Chunker
 from replay.heartbeat import Heartbeats, LaneCounts, Pace, RunningAction
 from replay.insert_stream import InsertStream
-from replay.link import Link, keep_open_in_thread
+from replay.link import Link, end_window, keep_open_in_thread
 from replay.outage_buffer import OutageBuffer
 from sojourn.columns import Schema
 from sojourn.config.schema import FleetSettings
@@ -110,6 +110,13 @@ class ActorConnection:
     def report(self, lanes: Sequence[LaneCounts], running: Sequence[RunningAction]) -> None:
         """Set what heartbeats say: cumulative counts of every lane, which include what was inserted so far, and what runs."""
         self._heartbeats.report(lanes, running, self._inserts.number_of_next())
+
+    def end_window(self, pool: str, ago_s: float = 0.0) -> int:
+        """A collection window of a pool ended so long ago, and what it cut is lost. Returns the window's number on this shard.
+
+        Blocks for the answer. Raises UnavailableError or DeadlineError if there is none.
+        """
+        return end_window(self._link, pool, ago_s)
 
     def pace(self) -> Pace:
         """The latest reply; `env_steps` also from acknowledgements, `insert_pause_s` as what is left of it."""

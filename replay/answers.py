@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from replay.rules import Rule
 from sojourn.experience import Columns
 
 Stream = tuple[str, int]
@@ -61,6 +62,7 @@ class Facts:
     insert_blocked, sample_blocked: the latter for one batch of the store's batch size.
     oldest_s, mean_age_s: since items were drawable.  mean_duration_s: of items' windows.
     expired_items: left at the table's horizon.  late_items: were beyond it, or too stale, when they came.
+    rule: how the table loses actions.
     """
 
     name: str
@@ -80,8 +82,9 @@ class Facts:
     evicted_items: int
     leased_items: int
     redelivered_items: int
-    expired_items: int = 0
-    late_items: int = 0
+    expired_items: int
+    late_items: int
+    rule: Rule
 
 
 @dataclass(frozen=True)

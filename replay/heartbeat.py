@@ -116,7 +116,7 @@ class Heartbeats:
         self._changed = threading.Condition()
         self._report = _Report()
         self._told: object = None
-        self._unheard: dict[tuple[int, int], RunningAction] = {}  # ends without a row that no reply has followed yet
+        self._unheard: dict[tuple[int, int], tuple[RunningAction, float]] = {}  # ends without a row, and when they were told
         self._saying: deque[_Said] = deque()  # the heartbeats that wait for their replies
         self._pace = Pace()
         self._paused_until_s = 0.0
@@ -128,7 +128,7 @@ class Heartbeats:
         report = _Report(tuple(lanes), tuple(running), counted_at_message, self._now_s())
         with self._changed:
             self._report = report
-            self._unheard.update({_key(action): action for action in running if action.ended is not None})
+            self._unheard.update({_key(action): (action, report.at_s) for action in running if action.ended is not None})
             if report.news(self._pace.gated) != self._told:
                 self._changed.notify_all()
 
@@ -204,14 +204,17 @@ class Heartbeats:
                     return
                 self._changed.wait(left_s)
 
-    def _request(self, incarnation: int, report: _Report, ends: list[RunningAction]) -> pb.HeartbeatRequest:
-        held_s = max(0.0, self._now_s() - report.at_s)
+    def _request(self, incarnation: int, report: _Report, ends: list[tuple[RunningAction, float]]) -> pb.HeartbeatRequest:
+        """ends: those without a row that no reply has followed yet, and when each was told."""
+        now_s = self._now_s()
+        held_s = max(0.0, now_s - report.at_s)
         running = [action for action in report.running if action.ended is None and _is_listed(action, held_s)]
         return pb.HeartbeatRequest(
             client_id=self._client_id,
             incarnation=incarnation,
             lanes=[_lane_message(lane) for lane in report.lanes],
-            running=[_running_message(action, held_s) for action in running + ends],
+            running=[_running_message(action, held_s) for action in running]
+            + [_running_message(action, max(0.0, now_s - told_s)) for action, told_s in ends],
             uptime_s=time.monotonic() - self._born_s,
             counted_at_message=report.counted_at_message,
         )
@@ -249,4 +252,5 @@ def _running_message(action: RunningAction, held_s: float) -> pb.RunningAction:
         episode_age_s=action.episode_age_s + passed_s,
         ended=pb.EndKind.Name(action.ended or 0),
         has_ended=action.ended is not None,
+        ended_ago_s=held_s if action.ended is not None else 0.0,
     )

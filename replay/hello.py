@@ -59,7 +59,10 @@ class Door:
         if hello.identity.role == "actor":
             await self._agree_on_schema(hello)
         stream = await self._life(hello)
-        self._shard.clients.hello(*stream, hello.identity, self._shard.clock.now_s())
+        now_s = self._shard.clock.now_s()
+        self._shard.clients.hello(*stream, hello.identity, now_s)
+        if hello.identity.role == "actor":
+            self._shard.starts.opened(stream, hello.identity.pool, hello.identity.speed_class, now_s)
         return Welcome(stream[1], self._shard.fences[stream].stored)
 
     async def _agree_on_schema(self, hello: Hello) -> None:

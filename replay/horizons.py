@@ -19,13 +19,13 @@ from sojourn.config.schema import TableSettings
 class Horizon:
     """The horizons of one table.
 
-    expired_items: left at the horizon.  late_items: were past it, or too many versions behind, when they came.
+    rule: how the table loses actions.  expired_items: left at the horizon.  late_items: were past it, or too many versions behind, when they came.
     Invariant: `lag` is set for every live item.
     """
 
     def __init__(self, settings: TableSettings, items: ItemSet, versions: Versions) -> None:
         self._settings, self._items, self._versions = settings, items, versions
-        self._rule = rule_of(settings)
+        self.rule = rule_of(settings)
         self._lag = np.zeros(len(items.arrays.state), np.int32)
         self._most_lag = _most_lag(settings)
         self.expired_items = self.late_items = 0
@@ -88,10 +88,10 @@ class Horizon:
         """What leaves are multiplied by with `duration.apply: draw`. float64[N], >= 0."""
         if self._settings.duration.weight == "linear":
             return self._items.seconds(positions, self._items.lengths(positions))
-        if self._settings.duration.weight == "inclusion" and self._rule.name == "start_age":
-            return share_left(self.start_ages_s(positions), self._rule.horizon)
-        if self._settings.duration.weight == "inclusion" and self._rule.name == "version_age":
-            return share_left(self.lags(positions).astype(np.float64), self._rule.horizon + 1.0)
+        if self._settings.duration.weight == "inclusion" and self.rule.name == "start_age":
+            return share_left(self.start_ages_s(positions), self.rule.horizon)
+        if self._settings.duration.weight == "inclusion" and self.rule.name == "version_age":
+            return share_left(self.lags(positions).astype(np.float64), self.rule.horizon + 1.0)
         return np.ones(len(positions))
 
 

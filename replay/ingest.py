@@ -175,9 +175,9 @@ class Ingest:
             now_s = self._shard.clock.now_s()
             if waiting.rows is not None and waiting.outcome is Outcome.ACCEPTED:
                 held_s = waiting.held_s + now_s - waiting.arrived_s
-                self._applied(store.append(waiting.rows, waiting.stream, now_s, held_s=held_s))
+                self._applied(self._shard.append(store, waiting.rows, waiting.stream, now_s, held_s))
             if waiting.final and waiting.outcome is not Outcome.DUPLICATE:
-                self._applied(store.close_stream(waiting.stream, now_s))
+                self._applied(self._shard.close_stream(store, waiting.stream, now_s))
             self._acknowledge(waiting, store)
             self._shard.samplers.notify()
             await asyncio.sleep(0)

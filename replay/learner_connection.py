@@ -16,7 +16,7 @@ from protos import replay_pb2 as pb
 from replay.courier import Courier
 from replay.facts import ReplayFacts, TableFacts, replay_facts
 from replay.learner_meter import LearnerMeter
-from replay.link import Link, Session, keep_open_in_thread
+from replay.link import Link, Session, end_window, keep_open_in_thread
 from replay.rules import reads_start_log
 from replay.sample_stream import SampleStream
 from replay.service_info import ServiceInfo
@@ -160,6 +160,11 @@ class LearnerConnection:
         """Tell the shards how far the learner is: with the next request, at once if it has published a new version."""
         for shard in self._shards:
             shard.stream.report(learner_step, policy_version)
+
+    def end_window(self, pool: str, ago_s: float = 0.0) -> None:
+        """A collection window of a pool ended so long ago on every shard. Blocks for the answers; raises as a call does."""
+        for shard in self._shards:
+            end_window(shard.link, pool, ago_s)
 
     def facts(self) -> ReplayFacts:
         """Counters over all shards, at most about half a second old while they are up."""

@@ -24,6 +24,7 @@ from sojourn.rpc import HEADROOM_BYTES, backoff_s, channel_options, error_of
 LOG = logging.getLogger("sojourn.replay.client")
 
 HELLO_TIMEOUT_S = 3.0  # a Hello that hangs also delays closing
+CALL_TIMEOUT_S = 5.0
 LARGEST_MESSAGE_BYTES = (1 << 31) - 1 - HEADROOM_BYTES  # gRPC's own limit: a reply with batches of images may be large
 
 Metadata = tuple[tuple[str, str], ...]
@@ -141,6 +142,15 @@ def our_errors() -> Iterator[None]:
         raise error_of(error) from error
     except ValueError as error:  # what gRPC says of a channel that another thread has closed
         raise UnavailableError(str(error)) from error
+
+
+def end_window(link: Link, pool: str, ago_s: float) -> int:
+    """Tell the service that a pool's collection window ended. Returns the window's number; raises what became of the call."""
+    session = link.session(timeout_s=CALL_TIMEOUT_S)
+    request = pb.EndWindowRequest(client_id=link.client_id, pool=pool, ago_s=ago_s)
+    with our_errors():
+        window: int = session.stub.EndWindow(request, timeout=CALL_TIMEOUT_S, metadata=session.metadata).window
+    return window
 
 
 def keep_open(

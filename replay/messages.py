@@ -101,6 +101,8 @@ def running_of(request: pb.HeartbeatRequest) -> list[Running]:
             task=action.task,
             episode_age_s=age_of(action.episode_age_s),
             ended=end_kind_of(action.ended) if action.has_ended else None,
+            ended_ago_s=age_of(action.ended_ago_s),
+            odd=not all(map(is_age, (action.age_s, action.episode_age_s, action.ended_ago_s))),
         )
         for action in request.running
     ]
@@ -108,7 +110,11 @@ def running_of(request: pb.HeartbeatRequest) -> list[Running]:
 
 def age_of(age_s: float) -> float:
     """A clock that steps back, or nonsense, must not spoil what is reckoned from ages: both are age 0."""
-    return age_s if 0.0 <= age_s < math.inf else 0.0
+    return age_s if is_age(age_s) else 0.0
+
+
+def is_age(age_s: float) -> bool:
+    return 0.0 <= age_s < math.inf
 
 
 def end_kind_of(number: int) -> EndKind:
@@ -138,12 +144,15 @@ def request_of(request: pb.SampleRequest) -> Request:
         max_batches_per_message=request.max_batches_per_message,
         learner_step=request.learner_step,
         release_draws=request.release_draws,
+        policy_version=request.policy_version,
     )
 
 
 def sample_reply(message: SampleMessage) -> pb.SampleReply:
     draws = [pb.Draw(draw_id=draw.draw_id, size=draw.size, redelivered=draw.redelivered) for draw in message.draws]
-    return pb.SampleReply(draws=draws, rows=message.body, table=facts_message(message.facts, message.env_steps))
+    facts = facts_message(message.facts, message.env_steps, message.now_s)
+    facts.start_log_json = message.start_log
+    return pb.SampleReply(draws=draws, rows=message.body, table=facts)
 
 
 def updates_of(request: pb.UpdatePrioritiesRequest) -> tuple[np.ndarray, np.ndarray]:
@@ -155,8 +164,7 @@ def updates_of(request: pb.UpdatePrioritiesRequest) -> tuple[np.ndarray, np.ndar
     return np.frombuffer(request.keys, "<u8"), np.frombuffer(request.priorities, "<f4")
 
 
-def facts_message(facts: Facts, env_steps: int) -> pb.TableFacts:
-    """Rows leave a table by number of insertions alone, so nothing is lost to duration: the inclusion rule is "one"."""
+def facts_message(facts: Facts, env_steps: int, now_s: float) -> pb.TableFacts:
     return pb.TableFacts(
         name=facts.name,
         items=facts.items,
@@ -165,7 +173,9 @@ def facts_message(facts: Facts, env_steps: int) -> pb.TableFacts:
         env_steps=env_steps,
         inserted_items=facts.inserted_items,
         sampled_items=facts.sampled_items,
-        inclusion_rule="one",
+        inclusion_rule=facts.rule.name,
+        window_s=facts.rule.horizon,
+        service_now_s=now_s,
     )
 
 
@@ -218,7 +228,7 @@ def table_info(shard: Shard, table: str, now_s: float) -> pb.TableInfo:
     assert shard.store is not None
     facts = shard.store.facts(table, now_s)
     return pb.TableInfo(
-        facts=facts_message(facts, shard.store.env_steps),
+        facts=facts_message(facts, shard.store.env_steps, now_s),
         capacity_items=facts.capacity_items,
         oldest_s=facts.oldest_s,
         mean_age_s=facts.mean_age_s,
@@ -232,6 +242,8 @@ def table_info(shard: Shard, table: str, now_s: float) -> pb.TableInfo:
         evicted_items=facts.evicted_items,
         leased_items=facts.leased_items,
         redelivered_items=facts.redelivered_items,
+        expired_items=facts.expired_items,
+        late_items=facts.late_items,
     )
 
 

@@ -7,9 +7,11 @@ named and left out; the rest is served.
 import asyncio
 import logging
 
+from replay.answers import Stream
 from replay.arrow import decode_chunk
+from replay.client_records import Identity
 from replay.commit import CorruptedChunk, StoredChunk
-from replay.fences import Fences
+from replay.fences import Fences, field_of
 from replay.shard import TOTALS, Shard, Totals, row_bytes, table_bytes
 from replay.snapshots import read_snapshot
 from replay.store import Store
@@ -48,13 +50,14 @@ class Rebuild:
         store.restore(counters, pages)
         async for chunk in self._tier.store.chunks():
             if isinstance(chunk, StoredChunk):
+                await self._learn_actor(chunk.stream)
                 self._append(chunk, schema, store)
             else:
                 self._leave_out(chunk, "its checksum is wrong")
             self._shard.recovering = f"read back to row {chunk.first_row}"
             await asyncio.sleep(0)
         for stream in self._shard.fences.closed_streams():
-            store.close_stream(stream, self._shard.clock.now_s())
+            self._shard.close_stream(store, stream, self._shard.clock.now_s())
         store.finish_restore()
         for table in self._shard.config.tables:
             store.release(table, sorted(store.leases(table)))  # the streams that they were lent on are gone
@@ -62,6 +65,12 @@ class Rebuild:
             set_totals(store, Totals.from_text(totals))
         self._shard.install(schema, store)
         await self._tier.learn_schema(schema.to_json(), table_bytes(self._shard.config, row_bytes(schema)))
+
+    async def _learn_actor(self, stream: Stream) -> None:
+        """Whose starts these are, for the start log."""
+        if not self._shard.starts.knows(stream):
+            identity = Identity.from_json(await self._tier.store.client(field_of(stream)))
+            self._shard.starts.opened(stream, identity.pool, identity.speed_class, self._shard.clock.now_s())
 
     def _append(self, chunk: StoredChunk, schema: Schema, store: Store) -> None:
         age_s = max(0.0, self._shard.clock.unix_s() - chunk.stored_unix_s)
@@ -73,7 +82,7 @@ class Rebuild:
             )
             return
         now_s = self._shard.clock.now_s() - age_s
-        appended = store.append(rows, chunk.stream, now_s, held_s=chunk.held_s, first_row=chunk.first_row)
+        appended = self._shard.append(store, rows, chunk.stream, now_s, chunk.held_s, chunk.first_row)
         self._shard.holdings.add(chunk.first_row, len(chunk.body))
         self._shard.holdings.free(appended.freed_chunks)
 

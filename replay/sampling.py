@@ -21,7 +21,7 @@ MOST_BYTES = 32 << 20  # of one message, if its batches are smaller
 
 @dataclass(frozen=True)
 class Request:
-    """What a learner asks for. credits: further batches.  release_draws: leases handed back."""
+    """What a learner asks for. credits: further batches.  release_draws: leases handed back.  policy_version: its newest, 0 unknown."""
 
     table: str
     batch_size: int
@@ -29,16 +29,22 @@ class Request:
     max_batches_per_message: int
     learner_step: int
     release_draws: Sequence[int] = ()
+    policy_version: int = 0
 
 
 @dataclass(frozen=True)
 class SampleMessage:
-    """One reply: batches one after another in `body` (Arrow), and the table's facts at the draw."""
+    """One reply: batches one after another in `body` (Arrow), and the table's facts at the draw.
+
+    start_log: what the weight needs of the starts (JSON), empty if nothing or as in the call's message before.
+    """
 
     draws: list[Draw]
     body: bytes
     facts: Facts
     env_steps: int
+    now_s: float
+    start_log: bytes
 
 
 @dataclass
@@ -46,7 +52,7 @@ class SampleCall:
     """One open Sample call of a learner.
 
     credits: batches that may still be sent.  most, most_by_bytes: in one message; the latter is guessed, then measured.  lent: leased draws sent on it and not consumed yet.
-    shares: its parts of rounds that were drawn for all ranks of its group.
+    shares: its parts of rounds that were drawn for all ranks of its group.  told: number of the start-log summary that it has.
     """
 
     learner: Stream
@@ -58,6 +64,7 @@ class SampleCall:
     most_by_bytes: int = 0
     lent: set[int] = field(default_factory=set)
     shares: deque[Drawn] = field(default_factory=deque)
+    told: int = 0
     ended: bool = False
     error: SojournError | None = None
 
@@ -110,7 +117,7 @@ class Sampling:
         call.table, call.batch_size = request.table, request.batch_size
         call.most = min(max(request.max_batches_per_message, 1), MOST_BATCHES)
         call.credits += request.credits
-        self._shard.counts.learner_step = max(self._shard.counts.learner_step, request.learner_step)
+        self._shard.learner_reported(request.learner_step, request.policy_version)
         self._give_back(call, call.lent.intersection(request.release_draws))
         self._shard.samplers.notify()
 
@@ -160,7 +167,7 @@ class Sampling:
             return None
         call.credits -= len(drawn.draws)
         self._shard.inserters.notify()
-        message = self._message(call.table, drawn, began_s)
+        message = self._message(call, drawn, began_s)
         call.most_by_bytes = max(1, MOST_BYTES * len(drawn.draws) // len(message.body))
         return message
 
@@ -205,14 +212,24 @@ class Sampling:
             and other.error is None
         }
 
-    def _message(self, table: str, drawn: Drawn, began_s: float) -> SampleMessage:
-        store, metrics = self._shard.serving_store(), self._shard.metrics
+    def _message(self, call: SampleCall, drawn: Drawn, began_s: float) -> SampleMessage:
+        store, metrics, table = self._shard.serving_store(), self._shard.metrics, call.table
         body = encode_columns(drawn.columns)
         metrics.counter("sojourn_replay_samples").labels(table).inc(len(drawn.keys))
         metrics.counter("sojourn_replay_batches").labels(table).inc(len(drawn.draws))
         metrics.counter("sojourn_replay_sample_bytes").inc(len(body))
-        metrics.histogram("sojourn_replay_sample_seconds").observe(self._shard.clock.now_s() - began_s)
-        return SampleMessage(drawn.draws, body, store.facts(table, self._shard.clock.now_s()), store.env_steps)
+        now_s = self._shard.clock.now_s()
+        metrics.histogram("sojourn_replay_sample_seconds").observe(now_s - began_s)
+        start_log = self._start_log(call, now_s)
+        return SampleMessage(drawn.draws, body, store.facts(table, now_s), store.env_steps, now_s, start_log)
+
+    def _start_log(self, call: SampleCall, now_s: float) -> bytes:
+        """What the call has not been told yet of the starts, if the table's weight needs them."""
+        number, summary = self._shard.start_summary(call.table, now_s)
+        if number == call.told:
+            return b""
+        call.told = number
+        return summary
 
     def _give_back(self, call: SampleCall, draw_ids: Collection[int]) -> None:
         call.lent.difference_update(draw_ids)

@@ -164,16 +164,18 @@ class ReplayServicer(rpc_replay.ReplayServicer):
 
     @answers_errors
     async def EndWindow(self, request: pb.EndWindowRequest, context: Context) -> pb.EndWindowReply:
-        await context.abort(
-            grpc.StatusCode.UNIMPLEMENTED, "EndWindow is not available: no table of this service collects in windows"
-        )
+        """The starts of the pool that are in no window yet had until then."""
+        self._shard.require_recovered()
+        if self._shard.clients.get(request.client_id) is None:
+            raise ContractError(f"{request.client_id!r} is not known here: say hello first")
+        return pb.EndWindowReply(window=self._shard.end_window(request.pool, request.ago_s))
 
     @answers_errors
     async def Checkpoint(self, request: pb.CheckpointRequest, context: Context) -> pb.CheckpointReply:
         """Everything up to this call is durable when it is answered. At level `memory` there is nothing to cut into."""
         store = self._shard.serving_store()
         self._durable_tier("Checkpoint")
-        self._shard.counts.learner_step = max(self._shard.counts.learner_step, request.learner_step)
+        self._shard.learner_reported(request.learner_step)
         await self._snapshots.save_now()
         items = sum(store.facts(table, self._shard.clock.now_s()).items for table in self._shard.config.tables)
         return pb.CheckpointReply(

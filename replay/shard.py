@@ -10,17 +10,21 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from replay.answers import Stream
+from replay.answers import Appended, Stream
 from replay.arrow import SYSTEM_COLUMNS, stored_columns
 from replay.client_records import ClientRecords, Counts, Running
 from replay.fences import Fences
 from replay.holdings import Holdings
+from replay.rows import Rows
+from replay.rules import reads_start_log, rule_of
+from replay.start_log import StartLog
 from replay.store import Store
+from replay.summaries import Summaries
 from replay.tier import DurableTier, Standing
 from replay.wakeups import Wakeups
 from sojourn.columns import Schema
 from sojourn.config import Config
-from sojourn.errors import ConfigError, UnavailableError
+from sojourn.errors import ConfigError, UnavailableError, ValidationError
 from sojourn.metrics import Metrics
 from sojourn.seeds import lane_seed
 
@@ -82,6 +86,8 @@ class Shard:
         self.samplers = Wakeups()
         self.inserters = Wakeups()
         self.holdings = Holdings()
+        self.starts = StartLog()
+        self._summaries: Summaries | None = None
         self.corrupted: list[str] = []
         self._in_start_order = any(table.order == "start" for table in config.tables.values())
         self.recovering = "loading compiled kernels"
@@ -99,6 +105,7 @@ class Shard:
 
     def install(self, schema: Schema, store: Store) -> None:
         self.schema, self.store = schema, store
+        self._summaries = Summaries(self.starts, store.versions, self.config.duration.pool_shares)
         self.samplers.notify()
 
     def make_store(self, schema: Schema) -> Store:
@@ -140,10 +147,44 @@ class Shard:
         """Take a client's report, and hold back what tables in start order must not hand out yet."""
         now_s = self.clock.now_s()
         self.clients.heartbeat(*stream, counts, running, now_s)
+        self.starts.reported(stream, counts, running, now_s)
+        if self.store is not None:
+            self.store.versions.learn(max((action.policy_version for action in running), default=0), now_s)
         if self.store is not None and self._in_start_order:
             oldest_s = self.clients.oldest_running_s(now_s)
             self.store.hold_starts_after(now_s - oldest_s if self.clients.running_actions() else math.inf)
             self.samplers.notify()
+
+    def learner_reported(self, learner_step: int, policy_version: int = 0) -> None:
+        """How far a learner is, and which version it has published."""
+        self.counts.learner_step = max(self.counts.learner_step, learner_step)
+        if self.store is not None:
+            self.store.versions.learn(policy_version, self.clock.now_s())
+
+    def append(
+        self, store: Store, rows: Rows, stream: Stream, now_s: float, held_s: float, first_row: int | None = None
+    ) -> Appended:
+        """Store rows, and log their starts."""
+        beside = self.starts.arrived(stream, rows, now_s - held_s, now_s)
+        return store.append(rows, stream, now_s, held_s=held_s, first_row=first_row, beside=beside)
+
+    def close_stream(self, store: Store, stream: Stream, now_s: float) -> Appended:
+        """A life is over: its lanes are cut, and what it ran has crashed."""
+        self.starts.closed(stream)
+        return store.close_stream(stream, now_s)
+
+    def end_window(self, pool: str, ago_s: float) -> int:
+        """A pool's collection window ended so long ago. Returns its number. Raises ValidationError for what is no age."""
+        if not 0.0 <= ago_s < math.inf:
+            raise ValidationError(f"a window ended some seconds ago, got ago_s {ago_s}")
+        return self.starts.end_window(pool, self.clock.now_s() - ago_s)
+
+    def start_summary(self, table: str, now_s: float) -> tuple[int, bytes]:
+        """Number and JSON of what the table's weight needs of the start log; 0 and empty if nothing."""
+        settings = self.config.tables[table]
+        if self._summaries is None or not reads_start_log(settings):
+            return 0, b""
+        return self._summaries.of(rule_of(settings).name, settings.duration.weight == "pool", now_s)
 
     def insert_waited(self, table: str, waited_s: float) -> None:
         self.waits.insert_s[table] += waited_s

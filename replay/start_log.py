@@ -56,6 +56,9 @@ class StartLog:
         life = self._lives.setdefault(stream, LifeTimes(number, now_s))
         life.stratum, life.closed = number, False
 
+    def knows(self, stream: Stream) -> bool:
+        return stream in self._lives
+
     def _life(self, stream: Stream, now_s: float) -> LifeTimes:
         if stream not in self._lives:
             self.opened(stream, "", "", now_s)
@@ -125,9 +128,9 @@ class StartLog:
         for action in running:
             if action.odd or action.age_s > MOST_SECONDS or action.episode_age_s > MOST_SECONDS:
                 self.odd["odd_age"] += 1
-            elif action.ended is None:
+            elif action.ended is None and not life.closed:
                 self._runs(life, OpenAction.of(action, now_s))
-            else:
+            elif action.ended is not None:
                 self._ended(life, OpenAction.of(action, now_s - action.ended_ago_s), action.ended)
         self.changes += 1
 
@@ -140,7 +143,8 @@ class StartLog:
         """An end without a row. A life that was taken for dead may still report its ends: they were counted then."""
         key = (action.lane, action.action_number)
         if key in life.ended:
-            self.odd["two_ends"] += not life.ended[key]
+            presumed = life.ended[key]
+            self.odd["never_ended" if presumed else "two_ends"] += -1 if presumed else 1
             life.ended[key] = False
             return
         if len(life.ended) >= MOST_ENDED:

@@ -284,6 +284,7 @@ class Table:
             redelivered_items=self.leases.redelivered_items,
             expired_items=self.horizon.expired_items,
             late_items=self.horizon.late_items,
+            rule=self.horizon.rule,
         )
 
     def state(self) -> dict[str, Any]:

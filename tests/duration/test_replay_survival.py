@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from replay.survival import EventTable, added, censoring_time, duration_law, product_limit, remaining_window, window_curve
@@ -43,6 +43,7 @@ def slow_curve(observed, event, ends_first, x):
     return survival
 
 
+@settings(deadline=None)
 @given(TIMES, st.data())
 def test_both_curves_equal_the_slow_product(observed, data):
     ended = data.draw(st.lists(st.booleans(), min_size=len(observed), max_size=len(observed)))
@@ -68,6 +69,7 @@ def test_no_starts_are_refused():
         remaining_window(np.array([]))
 
 
+@settings(deadline=None)
 @given(TIMES, TIMES)
 def test_tables_of_two_shards_added_give_the_curve_of_all_starts(one, other):
     parts = [EventTable.of(np.array(times, float), np.array(times) % 2 == 0) for times in (one, other)]

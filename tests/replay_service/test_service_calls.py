@@ -133,11 +133,17 @@ async def test_what_needs_a_durable_tier_says_so_at_level_memory(serve: Any, kit
             await service.client.stub.Lineage(pb.LineageRequest(table="replay", keys=[1]))
 
 
-async def test_windows_are_not_available_and_say_so(serve: Any, kit: SimpleNamespace) -> None:
+async def test_windows_of_a_pool_are_numbered_and_nonsense_is_refused(serve: Any, kit: SimpleNamespace) -> None:
     async with serve(kit.config()) as service:
-        with pytest.raises(grpc.aio.AioRpcError, match="EndWindow is not available") as caught:
-            await service.client.stub.EndWindow(pb.EndWindowRequest())
-        assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
+        with pytest.raises(grpc.aio.AioRpcError, match="say hello first"):
+            await service.client.stub.EndWindow(pb.EndWindowRequest(client_id="actor-0"))
+        await service.client.hello("actor-0")
+        ends = [await service.client.stub.EndWindow(pb.EndWindowRequest(client_id="actor-0", pool=pool)) for pool in ("", "a", "")]
+        assert [end.window for end in ends] == [1, 1, 2]
+        for ago_s in (-1.0, float("nan"), float("inf")):
+            with pytest.raises(grpc.aio.AioRpcError, match="ago_s") as caught:
+                await service.client.stub.EndWindow(pb.EndWindowRequest(client_id="actor-0", ago_s=ago_s))
+            assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
 async def test_a_unix_socket_serves_as_well(serve: Any, kit: SimpleNamespace, tmp_path: Path) -> None:
