@@ -115,6 +115,15 @@ def test_a_page_that_no_stored_chunk_reaches_is_given_as_empty():
     assert bodies[2] != b""
 
 
+def test_a_page_outlives_its_rows_while_a_stored_chunk_reaches_into_it():
+    store, lane = life(replay=table(capacity_steps=64)), Lane()
+    insert(store, SCHEMA, lane.segment(4000))
+    insert(store, SCHEMA, lane.segment(300))  # rows 4001 to 4300, of which the newest are held
+    assert {page.number: bool(page.body) for page in store.take_dirty_pages()} == {0: True, 1: True}
+    assert insert(store, SCHEMA, lane.segment(300)).freed_chunks == [4001]
+    assert {page.number: bool(page.body) for page in store.take_dirty_pages()} == {0: False, 1: True}
+
+
 def test_a_new_table_and_a_missing_snapshot_begin_afresh():
     rows = rows_of(SCHEMA, Lane().segment(5, "terminated"))
     first = life(replay=table())
