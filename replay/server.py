@@ -6,7 +6,7 @@ Runs on one event loop. Health says NOT_SERVING until everything is read back an
 import asyncio
 import logging
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ LOG = logging.getLogger("sojourn.replay")
 SERVICE_NAME = "sojourn.v1.Replay"
 DRAIN_S = 6.0  # for messages that were taken in; of the 10 s that a role has to end
 STREAMS_GRACE_S = 1.0
+CANCEL_AGAIN_S = 1.0
 UNLIMITED = -1
 
 
@@ -117,8 +118,7 @@ class ReplayServer:
                 LOG.warning("not everything could be written within %.0f s: %s", DRAIN_S, self.shard.tier_status())
         await self._grpc.stop(STREAMS_GRACE_S)
         if self._work is not None:
-            self._work.cancel()
-            await asyncio.wait({self._work})
+            await end([self._work])
         if self._tier is not None:
             await self._tier.close()
 
@@ -144,6 +144,12 @@ async def all_or_first_failure(*loops: Coroutine[Any, Any, None]) -> None:
         for task in ended:
             task.result()
     finally:
-        for task in tasks:
+        await end(tasks)
+
+
+async def end(tasks: Sequence[asyncio.Task[None]]) -> None:
+    """Cancel until they have ended: `asyncio.wait_for` of Python 3.11, which the Redis client uses, can swallow a cancellation."""
+    while running := [task for task in tasks if not task.done()]:
+        for task in running:
             task.cancel()
-        await asyncio.wait(tasks)
+        await asyncio.wait(running, timeout=CANCEL_AGAIN_S)

@@ -200,7 +200,8 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
         try:
             target = await server.open(listen)
             task = asyncio.create_task(server.serve(stop))
-            await server.shard.samplers.until(lambda: not server.shard.recovering)
+            recovered = asyncio.create_task(server.shard.samplers.until(lambda: not server.shard.recovering))
+            await asyncio.wait({task, recovered}, return_when=asyncio.FIRST_COMPLETED)
             client = RawClient(target)
             yield Service(server, client, target, stop, task)
             await client.close()
