@@ -1,4 +1,4 @@
-"""How large must the slab be? Blocks and arena bytes for a set of tables, or a clear refusal. Pure."""
+"""How large must the slab be, and which tables cannot work? Blocks and arena bytes, or a clear refusal. Pure."""
 
 from collections.abc import Mapping
 
@@ -36,6 +36,23 @@ def slab_size(layout: RowLayout, tables: Mapping[str, TableSettings]) -> tuple[i
     )
     blocks = -(-rows // layout.block_rows)
     return blocks, _arena_bytes(layout, blocks, budget - rows * row_bytes)
+
+
+def refuse_table(name: str, settings: TableSettings, length: int, capacity_items: int, batch_size: int) -> None:
+    """Raise ConfigError for a table whose items do not fit, or that would stop: when a consuming table is full, inserts wait for draws, so
+    a batch must be there and be admitted."""
+    if length > settings.capacity_steps:
+        raise ConfigError(f"tables.{name}: an item of {length} steps does not fit into capacity_steps {settings.capacity_steps}")
+    if settings.consume and capacity_items < batch_size:
+        raise ConfigError(
+            f"tables.{name} consumes and holds {capacity_items} items, fewer than one batch of {batch_size}: raise capacity_steps"
+        )
+    ratio = settings.limiter.samples_per_insert
+    if settings.consume and ratio is not None and ratio < 1.0:
+        raise ConfigError(
+            f"tables.{name} consumes, and limiter.samples_per_insert {ratio:g} would leave items that are never drawn: "
+            "it would fill up and stop; take 1 or null"
+        )
 
 
 def _arena_bytes(layout: RowLayout, blocks: int, left: int) -> int:

@@ -108,6 +108,15 @@ class RestoredPages:
                 values[here] = arrays[which][keys[here] % PAGE_ROWS]
 
 
+def restored_pages(pages: Iterable[Page], tables: Iterable[str]) -> dict[str, RestoredPages]:
+    """Pages by table; those of other tables, and empty ones, are passed over."""
+    restored = {name: RestoredPages() for name in tables}
+    for page in pages:
+        if page.table in restored and page.body:
+            restored[page.table].add(page)
+    return restored
+
+
 @kernel
 def list_pages(blocks: Blocks, marked: np.ndarray, found: np.ndarray) -> int:
     """Write the page of every row of marked blocks into found, leaving out repeats side by side; returns how many."""

@@ -12,11 +12,13 @@ import numpy as np
 from replay.answers import Appended, Draw, Drawn, Facts, Page, Stream
 from replay.layout import RowLayout
 from replay.limiter import Traffic
+from replay.page_pass import PagePass
+from replay.room import make_room
 from replay.rows import STEP, Rows
 from replay.rules import columns_of
 from replay.sizing import slab_size
 from replay.slab import Slab
-from replay.snapshot import RestoredPages
+from replay.snapshot import RestoredPages, restored_pages
 from replay.table import Table
 from replay.validation import check_lanes, check_rows
 from replay.versions import Versions
@@ -62,7 +64,7 @@ class Store:
         }
         self._reach = max(table.items.shape.reach for table in self._tables.values())
         self._freed_chunks: list[int] = []
-        self._in_pass = False  # over the changed pages
+        self._pages = PagePass({name: table.items for name, table in self._tables.items()})
         self._chains: RestoredPages | None = None
         self._counted_from = 0  # rows of lower numbers were counted in an earlier life
         self.next_row_number = 1
@@ -108,7 +110,7 @@ class Store:
             if stop > at:
                 _add(new_items, self._complete(incoming.positions[at:stop], incoming.slots[at:stop], now_s))
             if stop < len(rows):
-                self._make_room()
+                make_room(self._slab, self._tables.values(), self._collect)
             at = stop
         self.next_row_number = max(self.next_row_number, first + len(rows))
         return self._answer(first, rows, new_items)
@@ -154,30 +156,6 @@ class Store:
         return Appended(self.next_row_number, 0, 0, 0, made, self.take_freed_chunks())
 
     # Rows go out
-
-    def _make_room(self) -> None:
-        """Evict until the slab has room."""
-        while not self._slab.has_room:
-            self._evict_some()
-
-    def _evict_some(self) -> None:
-        """From the table that holds most blocks for its capacity, or break the chain of a silent lane where lanes hold more than half
-        of all blocks."""
-        greediest = max(self._tables.values(), key=lambda table: table.items.blocks_in_use / table.settings.capacity_steps)
-        lanes_hold_most = 2 * self._slab.lanes.pinned_blocks > len(self._slab.blocks.fill)
-        if lanes_hold_most or greediest.make_room() == 0:
-            self._slab.drop_oldest_lane()
-        self._collect()
-
-    def shed(self) -> bool:
-        """Evict a few items although the slab has room, so that chunks are let go: their durable copies are over their budget.
-
-        False, and nothing is evicted, where nothing is held or a table consumes: what was not consumed must stay.
-        """
-        if self._slab.rows == 0 or any(table.settings.consume for table in self._tables.values()):
-            return False
-        self._evict_some()
-        return True
 
     def _collect(self) -> None:
         """Recycle what nothing holds any more, and tell the tables."""
@@ -241,6 +219,15 @@ class Store:
         for table in self._tables.values():
             table.chooser.hold_starts_after_s = started_s
 
+    def items(self, table: str) -> int:
+        """Items that can be drawn, leased ones not counted."""
+        held = self._table(table).items
+        return len(held) - held.leased_count
+
+    def lost_items(self, table: str) -> int:
+        """Items ever that left, or never entered, for another reason than a draw."""
+        return self._table(table).lost_items
+
     def facts(self, table: str, now_s: float) -> Facts:
         """What `TableFacts` and `TableInfo` report. Cheap enough for every reply."""
         return self._table(table).facts(now_s)
@@ -264,34 +251,19 @@ class Store:
         }
 
     def take_dirty_pages(self, most: int | None = None) -> list[Page]:
-        """Pages that changed since they were last taken, at most `most` (each some 0.1 ms); what is left comes next time.
-
-        Fewer than `most` end a pass: what changed since it began comes in the next, so that taking slices between draws comes to an end.
-        """
-        if not self._in_pass:
-            for table in self._tables.values():
-                table.items.begin_pages()
-        taken: list[Page] = []
-        for name, table in self._tables.items():
-            left = table.items.pages_left if most is None else most - len(taken)
-            taken += [Page(name, number, body) for number, body in table.items.take_pages(left, self.next_row_number)]
-        self._in_pass = most is not None and len(taken) == most
-        return taken
+        """Pages that changed since they were last taken, at most `most` (each some 0.1 ms); fewer end a pass (see `PagePass`)."""
+        return self._pages.take(most, self.next_row_number)
 
     def mark_all_dirty(self) -> None:
         """The next pages taken are a whole snapshot."""
-        for table in self._tables.values():
-            table.items.mark_all_dirty()
+        self._pages.mark_all()
 
     def restore(self, counters: Mapping[str, Any], pages: Iterable[Page]) -> None:
         """Before stored chunks are appended again: items get the priorities and times of the pages as they reappear.
 
         counters: what `counters` gave, or empty when there is no snapshot. Pages of tables that are gone are ignored.
         """
-        restored = {name: RestoredPages() for name in self._tables}
-        for page in pages:
-            if page.table in restored and page.body:
-                restored[page.table].add(page)
+        restored = restored_pages(pages, self._tables)
         for name, table in self._tables.items():
             table.restore(counters.get("tables", {}).get(name), restored[name])
             if table.items.keeps_chains:

@@ -18,13 +18,13 @@ from replay.limiter import Traffic, make_limiter
 from replay.removers import REMOVERS, Remover
 from replay.rule_columns import RuleColumns
 from replay.samplers import SAMPLERS, Sampler
+from replay.sizing import refuse_table
 from replay.slab import Slab
 from replay.snapshot import ITEM_GONE, RestoredPages
 from replay.versions import Versions
 from replay.windows import ItemShape
 from sojourn.columns import Schema
 from sojourn.config.schema import TableSettings
-from sojourn.errors import ConfigError
 from sojourn.experience import Columns
 from sojourn.plugins import resolve
 
@@ -63,28 +63,7 @@ class Table:
         self._task = schema.task_column
         self._largest_priority = 1.0
         self._late_updates = self._evicted_items = 0
-        self._refuse_what_cannot_work()
-
-    def _refuse_what_cannot_work(self) -> None:
-        """An item must fit; a consuming table stops inserts when it is full, and then a batch must be there and be admitted."""
-        if self.items.shape.length > self.settings.capacity_steps:
-            raise ConfigError(
-                f"tables.{self.name}: an item of {self.items.shape.length} steps does not fit into capacity_steps "
-                f"{self.settings.capacity_steps}"
-            )
-        if not self.settings.consume:
-            return
-        if self.capacity_items < self._batch_size:
-            raise ConfigError(
-                f"tables.{self.name} consumes and holds {self.capacity_items} items, fewer than one batch of {self._batch_size}: "
-                "raise capacity_steps"
-            )
-        ratio = self.settings.limiter.samples_per_insert
-        if ratio is not None and ratio < 1.0:
-            raise ConfigError(
-                f"tables.{self.name} consumes, and limiter.samples_per_insert {ratio:g} would leave items that are never drawn: "
-                "it would fill up and stop; take 1 or null"
-            )
+        refuse_table(name, settings, self.items.shape.length, self.capacity_items, traffic.batch_size)
 
     # Items come and go
 
@@ -286,6 +265,11 @@ class Table:
             late_items=self.horizon.late_items,
             rule=self.horizon.rule,
         )
+
+    @property
+    def lost_items(self) -> int:
+        """Evicted, expired at the horizon, or too late to enter."""
+        return self._evicted_items + self.horizon.expired_items + self.horizon.late_items
 
     def state(self) -> dict[str, Any]:
         """Everything of a snapshot but the pages, ready for JSON."""
