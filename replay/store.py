@@ -13,7 +13,7 @@ from replay.answers import Appended, Draw, Drawn, Facts, Page, Stream
 from replay.layout import RowLayout
 from replay.limiter import Traffic
 from replay.page_pass import PagePass
-from replay.room import make_room
+from replay.room import evict_some, make_room
 from replay.rows import STEP, Rows
 from replay.rules import columns_of
 from replay.sizing import slab_size
@@ -156,6 +156,17 @@ class Store:
         return Appended(self.next_row_number, 0, 0, 0, made, self.take_freed_chunks())
 
     # Rows go out
+
+    def shed(self) -> bool:
+        """Evict a few items although the slab has room, so that chunks are let go: their durable copies are over their budget.
+
+        False, and nothing is evicted, where nothing is held or a table consumes: what was not consumed must stay.
+        """
+        if self._slab.rows == 0 or any(table.settings.consume for table in self._tables.values()):
+            return False
+        evict_some(self._slab, self._tables.values())
+        self._collect()
+        return True
 
     def _collect(self) -> None:
         """Recycle what nothing holds any more, and tell the tables."""
