@@ -165,6 +165,8 @@ class Evaluator:
             )
         except EnvironmentFault as fault:
             LOG.warning("%s", fault)
+            file.parent.mkdir(exist_ok=True)
+            (file.parent / "none.txt").write_text(f"{fault}\n")  # for whoever looks for the videos
             self._films = False
 
     def video_file(self, snapshot: ParameterSnapshot) -> Path:

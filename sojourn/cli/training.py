@@ -90,8 +90,11 @@ def _conclude(path: Path, config: Config) -> None:
     typer.echo(f"run       {path}")
     typer.echo(f"report    {report}")
     typer.echo(f"plots     {path / 'plots'}/")
-    if videos := sorted((path / "videos").glob("*.mp4")):
-        typer.echo(f"video     {videos[-1]}")
+    videos = path / "videos"
+    if films := sorted(videos.glob("*.mp4")):
+        typer.echo(f"video     {films[-1]}")
+    elif (videos / "none.txt").is_file():
+        typer.echo((videos / "none.txt").read_text().rstrip())
     typer.echo(f"go on     sojourn resume {path}")
 
 

@@ -31,8 +31,6 @@ def make_environment(settings: EnvironmentSettings, *, render: bool = False) -> 
     """
     register()
     kwargs = dict(settings.kwargs)
-    if render:
-        prepare_rendering()
     factory = _factory_of(settings.id)
     try:
         with warnings.catch_warnings():
@@ -79,6 +77,7 @@ def _make_registered(settings: EnvironmentSettings, kwargs: dict[str, Any], rend
         load_env_creator(entry_point)  # imports MuJoCo, if it is one, before its first model speaks
     quieten_mujoco()
     if render:
+        prepare_rendering()
         kwargs["render_mode"] = "rgb_array"
     return gym.make(name, max_episode_steps=settings.max_episode_steps, disable_env_checker=True, **kwargs)
 
@@ -86,6 +85,8 @@ def _make_registered(settings: EnvironmentSettings, kwargs: dict[str, Any], rend
 def _call(factory: Callable[..., Any], kwargs: dict[str, Any], limit: int | None, render: bool) -> Environment:
     """Call a factory; `render_mode` is handed over only if it takes one."""
     quieten_mujoco()
+    if render:
+        prepare_rendering()
     parameters = inspect.signature(factory).parameters
     if render and ("render_mode" in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())):
         kwargs["render_mode"] = "rgb_array"

@@ -19,8 +19,11 @@ _log = logging.getLogger(__name__)
 
 
 def prepare_rendering() -> None:
-    """Render off screen where there is none: EGL for MuJoCo, SDL's dummy driver for pygame. Given settings stand."""
-    if not os.environ.get("DISPLAY"):
+    """Render off screen where there is none: EGL for MuJoCo, SDL's dummy driver for pygame. Given settings stand.
+
+    MuJoCo must have been imported: with MUJOCO_GL set, the import itself fails where there is no GL library.
+    """
+    if "mujoco" in sys.modules and not os.environ.get("DISPLAY"):
         os.environ.setdefault("MUJOCO_GL", "egl")
     os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
 
