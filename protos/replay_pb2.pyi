@@ -252,7 +252,7 @@ class Draw(_message.Message):
     def __init__(self, draw_id: _Optional[int] = ..., size: _Optional[int] = ..., redelivered: _Optional[bool] = ...) -> None: ...
 
 class TableFacts(_message.Message):
-    __slots__ = ("name", "items", "total_priority", "largest_priority", "env_steps", "inserted_items", "sampled_items", "inclusion_rule", "window_s", "start_log_json", "service_now_s")
+    __slots__ = ("name", "items", "total_priority", "largest_priority", "env_steps", "inserted_items", "sampled_items", "inclusion_rule", "window_s", "start_log_json", "service_now_s", "start_log_number")
     NAME_FIELD_NUMBER: _ClassVar[int]
     ITEMS_FIELD_NUMBER: _ClassVar[int]
     TOTAL_PRIORITY_FIELD_NUMBER: _ClassVar[int]
@@ -264,6 +264,7 @@ class TableFacts(_message.Message):
     WINDOW_S_FIELD_NUMBER: _ClassVar[int]
     START_LOG_JSON_FIELD_NUMBER: _ClassVar[int]
     SERVICE_NOW_S_FIELD_NUMBER: _ClassVar[int]
+    START_LOG_NUMBER_FIELD_NUMBER: _ClassVar[int]
     name: str
     items: int
     total_priority: float
@@ -275,7 +276,8 @@ class TableFacts(_message.Message):
     window_s: float
     start_log_json: bytes
     service_now_s: float
-    def __init__(self, name: _Optional[str] = ..., items: _Optional[int] = ..., total_priority: _Optional[float] = ..., largest_priority: _Optional[float] = ..., env_steps: _Optional[int] = ..., inserted_items: _Optional[int] = ..., sampled_items: _Optional[int] = ..., inclusion_rule: _Optional[str] = ..., window_s: _Optional[float] = ..., start_log_json: _Optional[bytes] = ..., service_now_s: _Optional[float] = ...) -> None: ...
+    start_log_number: int
+    def __init__(self, name: _Optional[str] = ..., items: _Optional[int] = ..., total_priority: _Optional[float] = ..., largest_priority: _Optional[float] = ..., env_steps: _Optional[int] = ..., inserted_items: _Optional[int] = ..., sampled_items: _Optional[int] = ..., inclusion_rule: _Optional[str] = ..., window_s: _Optional[float] = ..., start_log_json: _Optional[bytes] = ..., service_now_s: _Optional[float] = ..., start_log_number: _Optional[int] = ...) -> None: ...
 
 class ConsumedRequest(_message.Message):
     __slots__ = ("client_id", "incarnation", "table", "draw_ids")
@@ -320,8 +322,12 @@ class UpdatePrioritiesReply(_message.Message):
     def __init__(self, applied: _Optional[int] = ..., late: _Optional[int] = ...) -> None: ...
 
 class InfoRequest(_message.Message):
-    __slots__ = ()
-    def __init__(self) -> None: ...
+    __slots__ = ("start_log_of", "start_log_known")
+    START_LOG_OF_FIELD_NUMBER: _ClassVar[int]
+    START_LOG_KNOWN_FIELD_NUMBER: _ClassVar[int]
+    start_log_of: str
+    start_log_known: int
+    def __init__(self, start_log_of: _Optional[str] = ..., start_log_known: _Optional[int] = ...) -> None: ...
 
 class InfoReply(_message.Message):
     __slots__ = ("run_id", "service_incarnation", "shard_index", "shard_count", "uptime_s", "tables", "env_steps", "episodes", "rows", "slab_bytes", "durable_bytes", "duplicates", "refused", "gaps", "fenced", "durability", "clients", "learner_step", "schema_json", "recovering", "durable_tier")

@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from protos import replay_pb2 as pb
 from replay.chunker import Chunker
-from replay.heartbeat import Heartbeats, LaneCounts, Pace, RunningAction
+from replay.heartbeat import AT_ONCE_GAP_S, Heartbeats, LaneCounts, Pace, RunningAction
 from replay.insert_stream import InsertStream
 from replay.link import Link, end_window, keep_open_in_thread
 from replay.outage_buffer import OutageBuffer
@@ -53,10 +53,12 @@ class ActorConnection:
         give_up: threading.Event | None = None,
         timeout_s: float = 60.0,
         now_s: Callable[[], float] = time.monotonic,
+        heartbeat_gap_s: float = AT_ONCE_GAP_S,
     ) -> None:
         """Say hello, waiting up to `timeout_s` for the service, or until `give_up` is set.
 
         now_s: clock of the segments' `started_at_s`, on which ages are reckoned; a simulated one with `duration.clock: env`.
+        heartbeat_gap_s: least time between two heartbeats that say news.
         stop: once set, nothing blocks: this constructor gives up, and what `insert` is given is kept, beyond the buffer's bound
         if need be. Raises UnavailableError when there is no service in time, ContractError when it refuses this run, schema or token.
         """
@@ -79,7 +81,7 @@ class ActorConnection:
         session = self._link.session(timeout_s=timeout_s, give_up=give_up or self._stop)
         self._metrics.gauge("sojourn_actor_replay_sessions").set_function(lambda: self._link.sessions)
         self.incarnation: int = session.incarnation
-        self._heartbeats = Heartbeats(client_id, now_s)
+        self._heartbeats = Heartbeats(client_id, now_s, heartbeat_gap_s)
         self._inserts = InsertStream(
             client_id,
             Chunker(schema, session.hello.max_message_bytes),

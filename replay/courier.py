@@ -12,7 +12,6 @@ import numpy as np
 
 from protos import replay_pb2 as pb
 from replay.link import Link, Session, our_errors
-from replay.service_info import ServiceInfo, info_of
 
 GATHER_S = 0.02  # updates of so long travel in one call: a call costs both sides about 0.3 ms
 FACTS_EVERY_S = 0.5
@@ -28,12 +27,21 @@ class Courier:
     """
 
     def __init__(
-        self, link: Link, table: str, heard: Callable[[ServiceInfo], None], counted: Callable[[int, int, int], None]
+        self,
+        link: Link,
+        table: str,
+        heard: Callable[[pb.InfoReply], None],
+        counted: Callable[[int, int, int], None],
+        asked: Callable[[], pb.InfoRequest] = pb.InfoRequest,
     ) -> None:
-        """heard: told what the service says about itself, about twice a second.  counted: told (applied, late, dropped) updates."""
+        """heard: told what the service says about itself when it is `asked`, about twice a second.
+
+        counted: told (applied, late, dropped) updates.
+        """
         self._link = link
         self._table = table
         self._heard = heard
+        self._asked = asked
         self._counted = counted
         self._changed = threading.Condition()
         self._keys: list[np.ndarray] = []
@@ -81,9 +89,9 @@ class Courier:
 
     def _ask(self, session: Session) -> None:
         with our_errors():
-            reply = session.stub.Info(pb.InfoRequest(), timeout=CALL_TIMEOUT_S, metadata=session.metadata)
+            reply = session.stub.Info(self._asked(), timeout=CALL_TIMEOUT_S, metadata=session.metadata)
         self.calls += 1
-        self._heard(info_of(reply))
+        self._heard(reply)
 
     def _wait(self, until_s: float) -> bool:
         """Until there is something to carry and a little more may have joined it, or facts are due. Returns whether this is the end."""

@@ -109,9 +109,10 @@ class _Said(NamedTuple):
 class Heartbeats:
     """The latest report and the latest answer. Thread-safe."""
 
-    def __init__(self, client_id: str, now_s: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, client_id: str, now_s: Callable[[], float] = time.monotonic, at_once_gap_s: float = AT_ONCE_GAP_S) -> None:
         self._client_id = client_id
         self._now_s = now_s
+        self._gap_s = at_once_gap_s
         self._born_s = time.monotonic()
         self._changed = threading.Condition()
         self._report = _Report()
@@ -199,10 +200,16 @@ class Heartbeats:
         with self._changed:
             while not (ended.is_set() or self._closing):
                 news = self._report.news(self._pace.gated) != self._told
-                left_s = sent_s + (AT_ONCE_GAP_S if news else EVERY_S) - time.monotonic()
+                left_s = sent_s + (self._gap_s if news or self._starved else EVERY_S) - time.monotonic()
                 if left_s <= 0.0:
                     return
                 self._changed.wait(left_s)
+
+    @property
+    def _starved(self) -> bool:
+        """Whether a gate holds starts back: then the next heartbeat asks again soon."""
+        pace = self._pace
+        return pace.gated and pace.counted_starts + pace.start_credits <= self._report.started
 
     def _request(self, incarnation: int, report: _Report, ends: list[tuple[RunningAction, float]]) -> pb.HeartbeatRequest:
         """ends: those without a row that no reply has followed yet, and when each was told."""

@@ -100,6 +100,8 @@ class Door:
             self._ingest.replace(*stream)
         if hello.identity.role == "learner":
             self._sampling.replace(*stream)
+            if hello.identity.rank == 0:
+                self._shard.admission.learner_began()
         return stream
 
     async def _remember(self, stream: Stream, identity: Identity) -> None:

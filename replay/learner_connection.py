@@ -19,7 +19,6 @@ from replay.learner_meter import LearnerMeter
 from replay.link import Link, Session, end_window, keep_open_in_thread
 from replay.rules import reads_start_log
 from replay.sample_stream import SampleStream
-from replay.service_info import ServiceInfo
 from replay.shards import AcrossShards, Composed, WholeBatches
 from replay.weighting import Weigher
 from sojourn.columns import Schema
@@ -42,6 +41,7 @@ class _Shard:
         self.stream = stream
         self.courier = courier
         self.schema_json = b""
+        self.answered = False  # it has said once what it knows
         self.threads: list[threading.Thread] = []
 
     def close(self) -> None:
@@ -127,15 +127,17 @@ class LearnerConnection:
         there is no weight for the table's rule.
         """
         composed = self._take(timeout_s)
-        weighted = self._weigher.weigh(composed.columns, composed.info, self._with_start_logs(composed.facts))
+        facts = self._with_start_logs(composed.facts, timeout_s) if self._reads_start_logs else composed.facts
+        weighted = self._weigher.weigh(composed.columns, composed.info, facts)
         self._meter.drawn(composed, weighted, self._weigher.exponent)
         return Batch(self._table, composed.columns, composed.info, weighted.loss_weight, weighted.factors, weighted.errors)
 
-    def _with_start_logs(self, facts: TableFacts) -> TableFacts:
+    def _with_start_logs(self, facts: TableFacts, timeout_s: float) -> TableFacts:
         """With what all shards say of their starts, also those that this batch has nothing of: their counts belong together."""
-        if not self._reads_start_logs:
-            return facts
+        until_s = time.monotonic() + timeout_s
         with self._arrived:
+            while any(shard.link.connected and not shard.answered for shard in self._shards):
+                self._wait(until_s, f"not every shard has said what it knows of starts within {timeout_s:g} s")
             return replace(facts, start_log=tuple(shard.stream.start_summary for shard in self._shards))
 
     def update_priorities(self, update: PriorityUpdate) -> None:
@@ -190,7 +192,10 @@ class LearnerConnection:
             may_draw=self._may_draw,
             now_s=self._now_s,
         )
-        shard = _Shard(link, stream, Courier(link, self._table, lambda info: self._heard(shard, info), self._meter.updated))
+        courier = Courier(
+            link, self._table, lambda reply: self._heard(shard, reply), self._meter.updated, lambda: self._asked(shard)
+        )
+        shard = _Shard(link, stream, courier)
         shard.threads = [
             keep_open_in_thread(link, "courier", shard.courier.serve, lambda: shard.courier.calls, self._refused),
             keep_open_in_thread(link, "samples", partial(self._serve, shard), lambda: stream.messages, self._refused),
@@ -201,11 +206,20 @@ class LearnerConnection:
         self._learned_schema(shard, session.hello.schema_json)
         return shard.stream.serve(session)
 
-    def _heard(self, shard: _Shard, info: ServiceInfo) -> None:
-        self._learned_schema(shard, info.schema_json)
-        table = info.table(self._table)
-        if table is not None:
-            shard.stream.learned(table.facts)
+    def _heard(self, shard: _Shard, reply: pb.InfoReply) -> None:
+        self._learned_schema(shard, reply.schema_json)
+        for table in reply.tables:
+            if table.facts.name == self._table:
+                shard.stream.told(table.facts)
+        with self._arrived:
+            shard.answered = True
+            self._arrived.notify_all()
+
+    def _asked(self, shard: _Shard) -> pb.InfoRequest:
+        """What the courier asks of a shard's own account: with its start log, if the weight needs that."""
+        if not self._reads_start_logs:
+            return pb.InfoRequest()
+        return pb.InfoRequest(start_log_of=self._table, start_log_known=shard.stream.start_log_number)
 
     def _learned_schema(self, shard: _Shard, schema_json: bytes) -> None:
         with self._arrived:

@@ -124,11 +124,12 @@ def end_kind_of(number: int) -> EndKind:
         raise ValidationError(f"an action ends as 0 to {max(EndKind)}, got {number}") from error
 
 
-def heartbeat_reply(shard: Shard) -> pb.HeartbeatReply:
-    """Pace. There is no admission gate: start credits are unlimited."""
+def heartbeat_reply(shard: Shard, start_credits: int) -> pb.HeartbeatReply:
+    """Pace. start_credits: -1 where there is no gate and they are unlimited."""
     store = shard.store
     return pb.HeartbeatReply(
-        gated=False,
+        gated=start_credits >= 0,
+        start_credits=max(0, start_credits),
         insert_pause_s=INSERT_PAUSE_S if store is not None and (store.insert_blocked() or shard.tier_blocks()) else 0.0,
         env_steps=store.env_steps if store is not None else 0,
         learner_step=shard.counts.learner_step,
@@ -151,7 +152,7 @@ def request_of(request: pb.SampleRequest) -> Request:
 def sample_reply(message: SampleMessage) -> pb.SampleReply:
     draws = [pb.Draw(draw_id=draw.draw_id, size=draw.size, redelivered=draw.redelivered) for draw in message.draws]
     facts = facts_message(message.facts, message.env_steps, message.now_s)
-    facts.start_log_json = message.start_log
+    facts.start_log_number, facts.start_log_json = message.start_log_number, message.start_log
     return pb.SampleReply(draws=draws, rows=message.body, table=facts)
 
 
@@ -194,6 +195,15 @@ def item_lineage(item: Lineage) -> pb.ItemLineage:
         environment_version=item.identity.environment_version,
         seed=item.identity.seed,
     )
+
+
+def add_start_log(reply: pb.InfoReply, shard: Shard, request: pb.InfoRequest) -> None:
+    """Put the start-log summary that the request asks for into the table's facts."""
+    for table in reply.tables:
+        if table.facts.name == request.start_log_of:
+            number, summary = shard.start_summary(table.facts.name, table.facts.service_now_s)
+            table.facts.start_log_number = number
+            table.facts.start_log_json = summary if number != request.start_log_known else b""
 
 
 def info_reply(shard: Shard) -> pb.InfoReply:

@@ -75,6 +75,7 @@ class SampleStream:
         self._policy_version = 0
         self._reported = (0, 0)  # learner step and policy version
         self.start_summary = StartSummary()
+        self.start_log_number = 0
         self._closing = False
         self.messages = 0
         self.share = 1.0
@@ -111,8 +112,16 @@ class SampleStream:
                 self._policy_version = policy_version
                 self._arrived.notify_all()
 
+    def told(self, message: pb.TableFacts) -> None:
+        """Take facts and, if there is news of it, the start log: with a draw, or another way."""
+        facts, summary = facts_of(message), start_summary_of(message, self._now_s())
+        with self._arrived:
+            if summary is not None:
+                self.start_log_number, self.start_summary = message.start_log_number, summary
+            self.learned(facts)
+
     def learned(self, facts: TableFacts) -> None:
-        """Take facts that came another way than with a draw."""
+        """Take facts."""
         with self._arrived:
             self.facts = facts
             self.facts_count += 1
@@ -147,7 +156,7 @@ class SampleStream:
     def _received(self, reply: pb.SampleReply) -> None:
         columns = decode_columns(reply.rows)
         info = {name.removeprefix(INFO): columns.pop(name) for name in list(columns) if name.startswith(INFO)}
-        facts, summary = facts_of(reply.table), start_summary_of(reply.table, self._now_s())
+        facts = facts_of(reply.table)
         draws, start = [], 0
         for draw in reply.draws:
             rows = slice(start, start + draw.size)
@@ -155,12 +164,9 @@ class SampleStream:
             draws.append(Draw(_rows(columns, rows), _rows(info, rows), facts, draw.draw_id, draw.redelivered))
         with self._arrived:
             self._queue.extend(draws)
-            self.start_summary = summary or self.start_summary
             self._granted -= len(draws)
             self.messages += 1
-            self.facts = facts
-            self.facts_count += 1
-            self._arrived.notify_all()
+            self.told(reply.table)
 
     def _grantable(self) -> int:
         """Credits to grant now: a message's worth at a time, or whatever is free when the shard has none left."""

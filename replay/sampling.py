@@ -44,6 +44,7 @@ class SampleMessage:
     facts: Facts
     env_steps: int
     now_s: float
+    start_log_number: int
     start_log: bytes
 
 
@@ -117,7 +118,7 @@ class Sampling:
         call.table, call.batch_size = request.table, request.batch_size
         call.most = min(max(request.max_batches_per_message, 1), MOST_BATCHES)
         call.credits += request.credits
-        self._shard.learner_reported(request.learner_step, request.policy_version)
+        self._shard.learner_reported(request.learner_step, request.policy_version, request.table)
         self._give_back(call, call.lent.intersection(request.release_draws))
         self._shard.samplers.notify()
 
@@ -220,16 +221,10 @@ class Sampling:
         metrics.counter("sojourn_replay_sample_bytes").inc(len(body))
         now_s = self._shard.clock.now_s()
         metrics.histogram("sojourn_replay_sample_seconds").observe(now_s - began_s)
-        start_log = self._start_log(call, now_s)
-        return SampleMessage(drawn.draws, body, store.facts(table, now_s), store.env_steps, now_s, start_log)
-
-    def _start_log(self, call: SampleCall, now_s: float) -> bytes:
-        """What the call has not been told yet of the starts, if the table's weight needs them."""
-        number, summary = self._shard.start_summary(call.table, now_s)
-        if number == call.told:
-            return b""
+        number, summary = self._shard.start_summary(table, now_s)
+        news = summary if number != call.told else b""
         call.told = number
-        return summary
+        return SampleMessage(drawn.draws, body, store.facts(table, now_s), store.env_steps, now_s, number, news)
 
     def _give_back(self, call: SampleCall, draw_ids: Collection[int]) -> None:
         call.lent.difference_update(draw_ids)

@@ -14,6 +14,7 @@ import grpc
 from protos import replay_pb2 as pb
 from protos import replay_pb2_grpc as rpc_replay
 from replay import messages
+from replay.answers import Stream
 from replay.commit import StoredChunk
 from replay.hello import Door
 from replay.ingest import Ingest
@@ -106,12 +107,23 @@ class ReplayServicer(rpc_replay.ReplayServicer):
     @answers_errors
     async def Heartbeat(self, requests: AsyncIterator[pb.HeartbeatRequest], context: Context) -> None:
         self._shard.require_recovered()
-        with self._shard.counted("heartbeat"):
-            async for request in requests:
-                self._require_life(request.client_id, request.incarnation, "actor")
-                counts, running = messages.counts_of(request), messages.running_of(request)
-                self._shard.heartbeat((request.client_id, request.incarnation), counts, running)
-                await context.write(messages.heartbeat_reply(self._shard))
+        streams = set()
+        try:
+            with self._shard.counted("heartbeat"):
+                async for request in requests:
+                    self._require_life(request.client_id, request.incarnation, "actor")
+                    stream = request.client_id, request.incarnation
+                    streams.add(stream)
+                    await context.write(self._heard(request, stream))
+        finally:
+            for stream in streams:
+                self._shard.admission.left(stream)
+
+    def _heard(self, request: pb.HeartbeatRequest, stream: Stream) -> pb.HeartbeatReply:
+        counts = messages.counts_of(request)
+        self._shard.heartbeat(stream, counts, messages.running_of(request))
+        start_credits = self._shard.start_credits(stream, counts, len(request.lanes), request.counted_at_message)
+        return messages.heartbeat_reply(self._shard, start_credits)
 
     @answers_errors
     async def Sample(self, requests: AsyncIterator[pb.SampleRequest], context: Context) -> None:
@@ -160,7 +172,9 @@ class ReplayServicer(rpc_replay.ReplayServicer):
 
     @answers_errors
     async def Info(self, request: pb.InfoRequest, context: Context) -> pb.InfoReply:
-        return messages.info_reply(self._shard)
+        reply = messages.info_reply(self._shard)
+        messages.add_start_log(reply, self._shard, request)
+        return reply
 
     @answers_errors
     async def EndWindow(self, request: pb.EndWindowRequest, context: Context) -> pb.EndWindowReply:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from replay.admission import Admission
 from replay.answers import Appended, Stream
 from replay.arrow import SYSTEM_COLUMNS, stored_columns
 from replay.client_records import ClientRecords, Counts, Running
@@ -87,6 +88,7 @@ class Shard:
         self.inserters = Wakeups()
         self.holdings = Holdings()
         self.starts = StartLog()
+        self.admission = Admission(config)
         self._summaries: Summaries | None = None
         self.corrupted: list[str] = []
         self._in_start_order = any(table.order == "start" for table in config.tables.values())
@@ -105,7 +107,7 @@ class Shard:
 
     def install(self, schema: Schema, store: Store) -> None:
         self.schema, self.store = schema, store
-        self._summaries = Summaries(self.starts, store.versions, self.config.duration.pool_shares)
+        self._summaries = Summaries(self.starts, store.versions, self.config.duration.pool_shares, self.incarnation)
         self.samplers.notify()
 
     def make_store(self, schema: Schema) -> Store:
@@ -143,6 +145,16 @@ class Shard:
         finally:
             gauge.dec()
 
+    def start_credits(self, stream: Stream, counts: Counts, lanes: int, counted_at_message: int) -> int:
+        """What the gates grant a life that has just reported: actions that it may start; -1 where there is no gate.
+
+        counted_at_message: number of the last message with rows of the counted actions.
+        """
+        if self.store is None or not self.admission.gated:
+            return -1
+        all_arrived = self.fences[stream].stored >= counted_at_message
+        return self.admission.grant(self.store, stream, counts, lanes, all_arrived)
+
     def heartbeat(self, stream: Stream, counts: Counts, running: Sequence[Running]) -> None:
         """Take a client's report, and hold back what tables in start order must not hand out yet."""
         now_s = self.clock.now_s()
@@ -155,22 +167,25 @@ class Shard:
             self.store.hold_starts_after(now_s - oldest_s if self.clients.running_actions() else math.inf)
             self.samplers.notify()
 
-    def learner_reported(self, learner_step: int, policy_version: int = 0) -> None:
-        """How far a learner is, and which version it has published."""
+    def learner_reported(self, learner_step: int, policy_version: int = 0, table: str = "") -> None:
+        """How far a learner is, which version it has published, and the table that it draws from."""
         self.counts.learner_step = max(self.counts.learner_step, learner_step)
         if self.store is not None:
             self.store.versions.learn(policy_version, self.clock.now_s())
+            self.admission.learner_reported(self.store, table, learner_step)
 
     def append(
         self, store: Store, rows: Rows, stream: Stream, now_s: float, held_s: float, first_row: int | None = None
     ) -> Appended:
         """Store rows, and log their starts."""
         beside = self.starts.arrived(stream, rows, now_s - held_s, now_s)
+        self.admission.inserted(stream, rows.steps)
         return store.append(rows, stream, now_s, held_s=held_s, first_row=first_row, beside=beside)
 
     def close_stream(self, store: Store, stream: Stream, now_s: float) -> Appended:
         """A life is over: its lanes are cut, and what it ran has crashed."""
         self.starts.closed(stream)
+        self.admission.closed(stream)
         return store.close_stream(stream, now_s)
 
     def end_window(self, pool: str, ago_s: float) -> int:

@@ -25,13 +25,15 @@ class Summaries:
     Invariant: a summary's number changes exactly when its text does.
     """
 
-    def __init__(self, log: StartLog, versions: Versions, pool_shares: Mapping[str, float]) -> None:
+    def __init__(self, log: StartLog, versions: Versions, pool_shares: Mapping[str, float], first_number: int) -> None:
+        """first_number: above those of earlier lives of the service, so that a number names one text for ever."""
         self._log, self._versions, self._shares = log, versions, pool_shares
+        self._first_number = first_number
         self._made: dict[tuple[str, bool], tuple[float, int, int, bytes]] = {}  # when, of which state, number, text
 
     def of(self, rule: str, by_pool: bool, now_s: float) -> tuple[int, bytes]:
         """Number and JSON of the summary that the rule needs. by_pool: with what weights by pool need."""
-        made_s, state, number, text = self._made.get((rule, by_pool), (-np.inf, -1, 0, b""))
+        made_s, state, number, text = self._made.get((rule, by_pool), (-np.inf, -1, self._first_number, b""))
         current = self._log.changes
         if state == current or 0.0 <= now_s - made_s < FRESH_FOR_S:
             return number, text

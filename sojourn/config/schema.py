@@ -176,9 +176,20 @@ class TableSettings(Section):
             raise ValueError(f"consume needs sampler: fifo, got {self.sampler}")
         if self.consume and self.max_times_sampled > 1:
             raise ValueError("a consuming table hands each item out once: leave max_times_sampled at 0")
+        if self.max_staleness is not None and self.on_stale == "gate" and self.sampler != "fifo":
+            raise ValueError(
+                f"on_stale: gate needs sampler: fifo, which consumes what it drew; got {self.sampler}: write drop or none"
+            )
         self._check_horizons()
         self._check_draw()
         return self
+
+    @property
+    def steps_per_item(self) -> int:
+        """Environment steps for each of which there is no other item."""
+        if self.item == "transition":
+            return 1
+        return min(self.period, self.length) if self.item == "sequence" else self.length
 
     def _check_horizons(self) -> None:
         for remover, key, horizon in (

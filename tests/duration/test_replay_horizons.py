@@ -80,7 +80,7 @@ def test_versions_have_a_horizon_of_their_own(world):
 
 def test_stale_items_are_dropped_only_where_the_table_says_so(world):
     for on_stale, made in (("drop", 0), ("gate", 1), ("none", 1)):
-        table = world(max_staleness=4, on_stale=on_stale)
+        table = world(max_staleness=4, on_stale=on_stale, sampler="fifo")
         table.deliver(1.0, 0.0, 1.0, versions=9)
         assert table.deliver(2.0, 0.0, 2.0, lane=1, versions=4) == made
         assert table.deliver(3.0, 0.0, 2.0, lane=2, versions=5) == 1
@@ -127,7 +127,7 @@ def test_draws_follow_priority_times_the_share_left(world):
     ("settings", "rule"),
     [
         ({}, Rule("one")),
-        ({"max_staleness": 4}, Rule("one")),
+        ({"max_staleness": 4, "sampler": "fifo"}, Rule("one")),
         ({"remover": "start_age", "horizon_s": 60.0}, Rule("start_age", 60.0, ("start_age_s",))),
         ({"remover": "version_age", "horizon_versions": 3}, Rule("version_age", 3.0, ("lag",))),
         ({"max_staleness": 4, "on_stale": "drop"}, Rule("staleness", 4.0, (), True)),

@@ -1,0 +1,241 @@
+"""The start log against a slow obvious list of what was started, and against what cannot be."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from replay.client_records import Counts, Running
+from replay.start_log import StartLog
+from replay.stratum import Starts, Stratum
+from replay.summaries import censored, clusters, remaining_windows, start_times, summary
+from replay.versions import Versions
+from sojourn.experience import EndKind
+
+LIFE = ("actor-0", 1)
+
+
+def running(number: int, age_s: float, *, lane: int = 0, ended: EndKind | None = None, **told: float) -> Running:
+    told.setdefault("episode_age_s", age_s)
+    return Running(lane=lane, action_number=number, age_s=age_s, policy_version=0, ended=ended, **told)
+
+
+class Log(StartLog):
+    """A log of one-step episodes, told in the test's words."""
+
+    def __init__(self, kit: object) -> None:
+        super().__init__()
+        self.kit, self._sequence = kit, {}
+
+    def row(self, start_s: float, duration_s: float, *, lane: int = 0, stream=LIFE, late_s: float = 0.0):
+        first = self._sequence.get((stream, lane), 0)
+        self._sequence[stream, lane] = first + 2
+        now_s = start_s + duration_s + late_s
+        return self.arrived(stream, self.kit.rows(self.kit.one_steps(lane, first, start_s, duration_s), now_s), now_s, now_s)
+
+    def told(self, now_s: float, *actions: Running, stream=LIFE) -> None:
+        self.reported(stream, Counts(started=1_000), actions, now_s)
+
+
+@pytest.fixture
+def log(kit) -> Log:
+    return Log(kit)
+
+
+def test_a_row_is_a_start_at_its_arrival_less_its_age(log):
+    log.row(3.0, 2.0, late_s=1.0)
+    starts = log.strata[0].starts()
+
+    assert starts.start_s.tolist() == [3.0]
+    assert starts.duration_s.tolist() == [2.0]
+    assert starts.seen_s.tolist() == [3.0]
+    assert starts.kind.tolist() == [EndKind.COMPLETED]
+    assert starts.first.tolist() == [True]
+
+
+def test_what_is_left_of_a_window_counts_for_finished_running_and_aborted_starts(log):
+    log.row(0.0, 4.0)
+    log.told(10.0, running(2, 6.0), running(1, 9.0, lane=1, ended=EndKind.ABORTED))
+    log.row(1.0, 1.0, lane=2)
+    assert len(remaining_windows(log, 0, episodes=False).time) == 0  # no window has ended
+
+    log.end_window("", 10.0)
+    log.row(12.0, 1.0, lane=2)  # of the next window
+
+    table = remaining_windows(log, 0, episodes=False)
+    assert table.time.tolist() == [6.0, 9.0, 10.0]  # lane 0's second start at 4; lanes 1 and 2 at 1; lane 0 at 0
+    assert table.leaving.tolist() == [1.0, 2.0, 1.0]
+
+
+def test_a_start_at_the_very_end_of_a_window_belongs_to_the_next(log):
+    log.end_window("", 10.0)
+    log.row(10.0, 1.0)
+    log.end_window("", 15.0)
+
+    assert remaining_windows(log, 0, episodes=False).time.tolist() == [5.0]
+
+
+def test_an_action_is_in_one_place_when_its_row_comes_before_or_after_its_listing(log):
+    log.told(5.0, running(1, 4.0))
+    assert [action.start_s for action in log.running(0)] == [1.0]
+    log.row(1.0, 6.0)
+    assert log.running(0) == []
+    log.told(7.1, running(1, 6.1))  # overtaken: it says what was so before the row came
+    assert log.running(0) == []
+    log.told(9.0, running(2, 1.5))
+    assert [action.start_s for action in log.running(0)] == [7.5]
+
+
+def test_a_life_that_ends_while_it_runs_something_crashed_then(log):
+    log.told(5.0, running(1, 4.0), running(1, 2.0, lane=1))
+    log.closed(LIFE)
+    log.closed(LIFE)
+    starts = log.strata[0].starts()
+
+    assert sorted(starts.seen_s.tolist()) == [2.0, 4.0]
+    assert set(starts.kind.tolist()) == {EndKind.CRASHED}
+    assert log.odd["never_ended"] == 2
+    assert log.running(0) == []
+
+
+def test_a_life_taken_for_dead_may_still_report_its_ends_once(log):
+    log.told(5.0, running(1, 4.0))
+    log.closed(LIFE)
+    log.told(6.0, running(1, 4.2, ended=EndKind.ABORTED))
+
+    assert len(log.strata[0]) == 1
+    assert +log.odd == {}
+
+
+def test_what_cannot_be_is_counted_and_left_out(log):
+    log.reported(LIFE, Counts(started=1, ended=(2, 0, 0, 0, 0)), [], 1.0)
+    log.told(2.0, running(1, 0.0, odd=True), running(2, 1e12), running(3, 1.0, episode_age_s=1e300))
+    log.told(3.0, running(4, 1.0, ended=EndKind.FAILED), running(4, 1.0, ended=EndKind.FAILED))
+    log.row(3.0, 0.0)
+    log.end_window("", 9.0)
+    log.end_window("", 8.0)
+
+    assert log.odd == {"end_without_start": 1, "odd_age": 3, "two_ends": 1, "zero_duration": 1, "window_back": 1}
+    assert len(log.strata[0]) == 2
+    assert log.window_ends("").tolist() == [9.0]
+
+
+def test_episodes_begin_with_their_first_start_and_steps_know_it(kit, log):
+    def step(sequence: int, episode: int, start_s: float, duration_s: float, *, closed: bool = False):
+        segment = kit.one_steps(0, sequence, start_s, duration_s)[0]
+        changed = {**vars(segment), "episode": episode, "closed": closed, "terminated": np.array([closed])}
+        now_s = start_s + duration_s
+        return log.arrived(LIFE, kit.rows([type(segment)(**changed)], now_s), now_s, now_s)["episode_start_s"].tolist()
+
+    assert step(0, 0, 10.0, 2.0) == [10.0]
+    assert step(1, 0, 13.0, 1.0) == [10.0]
+    assert step(2, 0, 15.0, 1.0, closed=True) == [10.0, 10.0]
+    assert step(4, 1, 20.0, 1.0) == [20.0]
+    assert np.isnan(step(7, 1, 30.0, 1.0)).all()  # rows are missing before it
+    assert log.strata[0].starts().first.tolist() == [True, False, False, True, False]
+
+
+def test_only_an_episodes_first_start_counts_for_windows_of_episodes(kit, log):
+    log.row(0.0, 1.0)
+    log.told(20.0, running(2, 18.0, episode_age_s=18.0), running(3, 5.0, lane=1, episode_age_s=15.0, ended=EndKind.ABORTED))
+    log.row(5.0, 10.0, lane=2)
+    log.told(20.0, running(2, 4.0, lane=2, episode_age_s=15.0, ended=EndKind.ABORTED))
+    log.end_window("", 20.0)
+
+    # lane 0: episodes at 0 and 2 (no longer listed), lane 1: at 5, its rows are not here; lane 2: at 5, its second action is no first
+    assert remaining_windows(log, 0, episodes=True).leaving.sum() == 3.0
+
+
+ENDS = {"row": None, "crash": EndKind.CRASHED, "abort": EndKind.ABORTED}
+
+
+@dataclass
+class SlowStart:
+    start: float
+    observed: float
+    cut: bool
+
+
+@settings(deadline=None, max_examples=40)
+@given(plan=st.lists(st.tuples(st.integers(1, 9), st.sampled_from(list(ENDS))), min_size=1, max_size=40), lanes=st.integers(1, 9))
+def test_windows_and_censoring_equal_the_slow_list(kit, plan, lanes):
+    log, starts = StartLog(), []
+    now = [0.0] * lanes
+    sequence = [0] * lanes
+    for place, (length, how) in enumerate(plan):
+        lane = place % lanes
+        begin, now[lane] = now[lane], now[lane] + length
+        starts.append(SlowStart(begin, float(length), how != "row"))
+        if ENDS[how] is None:
+            log.arrived(
+                LIFE, kit.rows(kit.one_steps(lane, sequence[lane], begin, float(length)), now[lane]), now[lane], now[lane]
+            )
+            sequence[lane] += 2
+        else:
+            log.reported(LIFE, Counts(started=99), [running(place, float(length), lane=lane, ended=ENDS[how])], now[lane])
+    end = max(now) + 1.0
+    log.end_window("", end)
+    x = np.arange(0.5, 12.0)
+
+    windows = remaining_windows(log, 0, episodes=False)
+    assert [windows.leaving[windows.time >= v].sum() for v in x] == [sum(end - s.start >= v for s in starts) for v in x]
+    table = censored(log, 0)
+    assert [table.events[table.time >= v].sum() for v in x] == [sum(s.cut and s.observed >= v for s in starts) for v in x]
+    assert [table.leaving[table.time >= v].sum() for v in x] == [sum(s.observed >= v for s in starts) for v in x]
+
+
+def test_a_stratum_keeps_the_latest_starts_and_grows_to_its_bound_only():
+    stratum = Stratum("", "", kept=3_000)
+    for first in range(0, 10_000, 700):
+        values = np.arange(first, first + 700, dtype=np.float64)
+        stratum.add(Starts(values, values, values, np.zeros(700, np.uint8), np.ones(700, bool)))
+
+    assert stratum.added == 10_500
+    assert stratum.starts().start_s.tolist() == list(range(7_500, 10_500))
+
+
+def test_windows_of_which_starts_were_forgotten_are_left_out(kit):
+    log = StartLog(kept=20)
+    for window in range(4):
+        for place in range(10):
+            begin = 100.0 * window + place
+            sequence = 2 * (10 * window + place)
+            log.arrived(LIFE, kit.rows(kit.one_steps(0, sequence, begin, 0.5), begin + 0.5), begin + 0.5, begin + 0.5)
+        log.end_window("", 100.0 * window + 50.0)
+
+    kept = remaining_windows(log, 0, episodes=False)
+    assert kept.leaving.sum() == 10.0  # of the third window the first starts may be gone: only the fourth is whole
+    assert kept.time.tolist() == [float(left) for left in range(41, 51)]
+
+
+def test_lane_seconds_run_from_the_first_start_until_what_was_seen_last(log):
+    for place in range(5):
+        log.row(10.0 + 3.0 * place, 2.0)  # a second's rest between two
+    log.told(27.0, running(6, 2.0))
+
+    said = summary(log, Versions(), "one", by_pool=True)["strata"][0]
+    assert (said["lane_seconds"], said["completions"], said["span_s"]) == (17.0, 5, 17.0)
+
+
+def test_strata_are_told_apart_by_pool_and_speed_class(log):
+    for place, (pool, speed) in enumerate((("a", ""), ("b", "slow"), ("a", ""))):
+        log.opened((f"actor-{place}", 1), pool, speed, 0.0)
+        log.row(0.0, 1.0, stream=(f"actor-{place}", 1))
+    log.end_window("b", 10.0)
+
+    assert [(one.pool, one.speed_class, len(one)) for one in log.strata] == [("a", "", 2), ("b", "slow", 1)]
+    assert [len(remaining_windows(log, number, episodes=False).time) for number in (0, 1)] == [0, 1]
+    assert clusters(log, 1) == 1
+
+
+def test_start_times_hold_every_start_however_few_points_travel(log):
+    for place in range(50):
+        log.row(float(place), 0.5)
+    log.told(60.0, running(51, 5.0))
+    said = start_times(log, 0, most=8)
+
+    assert len(said["time"]) == 8
+    assert (said["time"][0], said["time"][-1]) == (0.0, 55.0)
+    assert (said["count"][0], said["count"][-1]) == (1, 51)
