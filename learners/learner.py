@@ -109,7 +109,7 @@ class Learner:
             self._parts.connection.update_priorities(ready)
         if self._consumes:
             self._drawn.append(replace(batch, columns={}))
-        self._parts.connection.report(self._parts.algorithm.learner_step)
+        self._parts.connection.report(self._parts.algorithm.learner_step, self._parts.publication.version)
         self._newest_version = max(self._parts.publication.version, int(batch.columns["policy_version"].max()))
         self._measures.updated(update, batch, self._clock() - started_s, self._newest_version)
 

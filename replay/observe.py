@@ -7,7 +7,7 @@ import asyncio
 from collections import Counter
 
 from replay.shard import Shard
-from sojourn.metrics import END_KINDS
+from sojourn.metrics import END_KINDS, ODD_KINDS
 
 EVERY_S = 1.0
 CLIENT_ROLES = ("actor", "learner", "evaluator", "operator")
@@ -32,6 +32,7 @@ def observe(shard: Shard) -> None:
         "sojourn_replay_corrupted_chunks": len(shard.corrupted),
         "sojourn_replay_recovering": float(bool(shard.recovering)),
         "sojourn_replay_actions_started": shard.clients.totals.started,
+        "sojourn_replay_logged_starts": sum(map(len, shard.starts.strata)),
         "sojourn_replay_running_actions": shard.clients.running_actions(),
         "sojourn_replay_oldest_action_seconds": shard.clients.oldest_running_s(now_s),
     }
@@ -39,6 +40,8 @@ def observe(shard: Shard) -> None:
         shard.metrics.gauge(name).set(value)
     for kind, ended in zip(END_KINDS, shard.clients.totals.ended, strict=True):
         shard.metrics.gauge("sojourn_replay_actions_ended").labels(kind).set(ended)
+    for kind in ODD_KINDS:
+        shard.metrics.gauge("sojourn_replay_odd_actions").labels(kind).set(shard.starts.odd[kind])
     roles = Counter(record.identity.role for record in shard.clients)
     for role in CLIENT_ROLES:
         shard.metrics.gauge("sojourn_replay_clients").labels(role).set(roles[role])
@@ -65,6 +68,8 @@ def _observe_store(shard: Shard, now_s: float) -> None:
             "sojourn_replay_capacity_items": facts.capacity_items,
             "sojourn_replay_late_updates": facts.late_updates,
             "sojourn_replay_evicted_items": facts.evicted_items,
+            "sojourn_replay_expired_items": facts.expired_items,
+            "sojourn_replay_late_items": facts.late_items,
             "sojourn_replay_leased_items": facts.leased_items,
             "sojourn_replay_redelivered_items": facts.redelivered_items,
             "sojourn_replay_limiter_surplus": facts.limiter_surplus,

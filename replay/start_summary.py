@@ -50,7 +50,7 @@ def places(summaries: Summaries) -> np.ndarray:
     """Index into `keys_of` by shard and its stratum's number, -1 for none. int64[shards, strata]."""
     keys = {key: place for place, key in enumerate(keys_of(summaries))}
     most = max((len(summary.strata) for summary in summaries), default=0)
-    table = np.full((len(summaries), max(1, most)), -1, np.int64)
+    table = np.full((max(1, len(summaries)), max(1, most)), -1, np.int64)
     for shard, summary in enumerate(summaries):
         table[shard, : len(summary.strata)] = [keys[stratum["pool"], stratum["speed_class"]] for stratum in summary.strata]
     return table
