@@ -13,7 +13,8 @@ from replay.client_records import Identity
 from replay.commit import CorruptedChunk, StoredChunk
 from replay.fences import Fences, field_of
 from replay.shard import TOTALS, Shard, Totals, row_bytes, table_bytes
-from replay.snapshots import read_snapshot
+from replay.snapshots import STARTS, read_snapshot
+from replay.start_log_state import restore as restore_starts
 from replay.store import Store
 from replay.tier import DurableTier
 from sojourn.columns import Schema
@@ -46,7 +47,8 @@ class Rebuild:
 
     async def _read_back(self, schema: Schema, totals: str) -> None:
         store = self._shard.make_store(schema)
-        counters, pages, self._shard.counts, self._shard.clients = read_snapshot(await self._tier.store.pages())
+        stored = await self._tier.store.pages()
+        counters, pages, self._shard.counts, self._shard.clients = read_snapshot(stored)
         store.restore(counters, pages)
         async for chunk in self._tier.store.chunks():
             if isinstance(chunk, StoredChunk):
@@ -56,6 +58,9 @@ class Rebuild:
                 self._leave_out(chunk, "its checksum is wrong")
             self._shard.recovering = f"read back to row {chunk.first_row}"
             await asyncio.sleep(0)
+        clock = self._shard.clock
+        if STARTS in stored:
+            restore_starts(self._shard.starts, stored[STARTS], clock.now_s(), clock.unix_s())
         for stream in self._shard.fences.closed_streams():
             self._shard.close_stream(store, stream, self._shard.clock.now_s())
         store.finish_restore()

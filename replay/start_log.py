@@ -27,14 +27,14 @@ class StartLog:
     """All strata of a shard, the lives of its actors, and the windows of its pools.
 
     odd: what cannot be, by kind (`sojourn.metrics.ODD_KINDS`); it is counted and left out.
-    changes: grows whenever a summary of the log would change.
+    changes: grows whenever a summary of the log would change; lasting_changes with what no row tells.
     Invariant: a start is in one place, either running in one life or ended in one stratum.
     """
 
     def __init__(self, kept: int = KEPT_STARTS) -> None:
         self.strata: list[Stratum] = []
         self.odd: Counter[str] = Counter()
-        self.changes = 0
+        self.changes = self.lasting_changes = 0
         self._kept = kept
         self._numbers: dict[tuple[str, str], int] = {}
         self._lives: dict[Stream, LifeTimes] = {}
@@ -161,6 +161,7 @@ class StartLog:
             Starts(np.array([action.start_s]), age_s, age_s, np.array([kind], np.uint8), np.array([lane.begins_with(action)]))
         )
         lane.open = False
+        self.lasting_changes += 1
 
     def closed(self, stream: Stream) -> None:
         """A life is over: what ran when it was last heard crashed then."""
@@ -190,7 +191,22 @@ class StartLog:
             del ends[: len(ends) - self._kept]
         self._windows[pool] += 1
         self.changes += 1
+        self.lasting_changes += 1
         return self._windows[pool]
+
+    @property
+    def pools(self) -> list[str]:
+        """Those that have ended a window."""
+        return list(self._ends)
+
+    def windows(self, pool: str) -> int:
+        """Windows that the pool has ended."""
+        return self._windows[pool]
+
+    def restore_windows(self, pool: str, ends_s: list[float], number: int) -> None:
+        """Windows of an earlier life, before any of this one. ends_s: ascending."""
+        self._ends[pool] = ends_s + self._ends.get(pool, [])
+        self._windows[pool] += number
 
     def window_ends(self, pool: str) -> np.ndarray:
         """float64[W], ascending."""

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from replay.client_records import Counts, Running
 from replay.start_log import StartLog
+from replay.start_log_state import restore, state_of
 from replay.stratum import Starts, Stratum
 from replay.summaries import censored, clusters, remaining_windows, start_times, summary
 from replay.versions import Versions
@@ -239,3 +240,25 @@ def test_start_times_hold_every_start_however_few_points_travel(log):
     assert len(said["time"]) == 8
     assert (said["time"][0], said["time"][-1]) == (0.0, 55.0)
     assert (said["count"][0], said["count"][-1]) == (1, 51)
+
+
+def test_ends_without_a_row_and_windows_outlive_the_service_on_another_clock(log, kit):
+    log.opened(LIFE, "a", "", 0.0)
+    log.told(5.0, running(1, 2.0, ended=EndKind.CRASHED))  # began at 3, before any row that is read back
+    log.row(4.0, 2.0)
+    log.told(20.0, running(2, 3.0, ended=EndKind.ABORTED, ended_ago_s=1.0), running(3, 0.0, odd=True))
+    log.end_window("a", 20.0)
+    text = state_of(log, now_s=20.0, unix_s=1_000.0)
+
+    later = Log(kit)
+    later.opened(LIFE, "a", "", 0.0)
+    later.row(-66.0, 2.0)  # the same row: 100 s later on a clock that stands at 50
+    restore(later, text, now_s=50.0, unix_s=1_100.0)
+
+    starts = later.strata[0].starts()
+    assert starts.start_s.tolist() == [-66.0, -54.0]
+    assert starts.duration_s.tolist() == [2.0, 3.0]
+    assert starts.kind.tolist() == [EndKind.COMPLETED, EndKind.ABORTED]
+    assert later.window_ends("a").tolist() == [-50.0]
+    assert later.end_window("a", 50.0) == 2
+    assert later.odd["odd_age"] == 1

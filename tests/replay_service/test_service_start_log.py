@@ -1,0 +1,96 @@
+"""The start log through the service: it outlives a restart, and what cannot be is counted and harms nothing."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from protos import replay_pb2 as pb
+from sojourn.experience import EndKind
+
+WINDOW = {"replay": {"sampler": "fifo", "duration": {"rule": "window"}}}
+
+
+async def say(service: Any, client_id: str, *running: pb.RunningAction, lanes: list[pb.LaneCounters] | None = None) -> None:
+    """One heartbeat, answered."""
+    call = service.client.stub.Heartbeat()
+    life = service.client.lives[client_id]
+    await call.write(pb.HeartbeatRequest(client_id=client_id, incarnation=life, lanes=lanes or [], running=running))
+    await call.read()
+    await call.done_writing()
+
+
+def ended(number: int, age_s: float, kind: EndKind, **told: Any) -> pb.RunningAction:
+    return pb.RunningAction(
+        lane=0, action_number=number, age_s=age_s, has_ended=True, ended=pb.EndKind.Name(kind), **{"episode_age_s": age_s, **told}
+    )
+
+
+async def test_starts_windows_and_oddities_outlive_a_restart(serve: Any, kit: SimpleNamespace) -> None:
+    config = kit.config(tables=WINDOW, replay={"durability": "process"})
+    async with serve(config) as service:
+        stream = await service.client.inserts("actor-0")
+        await stream.insert(1, kit.body(kit.segment(steps=5)))
+        await say(service, "actor-0", ended(6, 0.0, EndKind.ABORTED), ended(7, float("nan"), EndKind.ABORTED))
+        await service.client.stub.EndWindow(pb.EndWindowRequest(client_id="actor-0"))
+        before = service.server.shard.starts.strata[0].starts()
+    async with serve(config) as service:
+        log = service.server.shard.starts
+        after = log.strata[0].starts()
+        assert after.kind.tolist() == before.kind.tolist() == [EndKind.COMPLETED] * 5 + [EndKind.ABORTED]
+        assert after.start_s == pytest.approx(before.start_s, abs=0.05)  # one machine: its monotonic clock goes on
+        assert log.windows("") == 1
+        assert log.odd["odd_age"] == 1
+
+
+async def test_impossible_reports_and_rows_are_counted_and_everything_goes_on(serve: Any, kit: SimpleNamespace) -> None:
+    async with serve(kit.config(tables=WINDOW)) as service:
+        stream = await service.client.inserts("actor-0")
+        await say(
+            service,
+            "actor-0",
+            pb.RunningAction(lane=0, action_number=1, age_s=-5.0),
+            pb.RunningAction(lane=1, action_number=1, age_s=float("inf")),
+            pb.RunningAction(lane=2, action_number=1, age_s=1e300),
+            ended(3, 1.0, EndKind.FAILED),
+            ended(3, 1.0, EndKind.FAILED),
+            lanes=[pb.LaneCounters(lane=0, started=1, completed=5)],
+        )
+        for number, duration_s in enumerate((-1.0, float("nan"), float("inf"), 1e300, 0.0, 1e9), start=1):
+            segment = kit.segment(lane=number, steps=1)
+            segment.duration_s[:] = duration_s
+            reply = await stream.insert(number, kit.body(segment))
+            assert reply.outcome == (pb.InsertReply.ACCEPTED if duration_s in (0.0, 1e9) else pb.InsertReply.REFUSED)
+        await stream.insert(7, kit.body(kit.segment(lane=9, steps=8)))
+        await service.client.stub.EndWindow(pb.EndWindowRequest(client_id="actor-0"))
+
+        odd = service.server.shard.starts.odd
+        assert {kind: count for kind, count in odd.items() if count} == {
+            "odd_age": 3,
+            "two_ends": 1,
+            "end_without_start": 1,
+            "zero_duration": 1,
+        }
+        assert service.server.shard.counts.refused == 4
+        samples = await service.client.samples()
+        await samples.ask(batch_size=4)
+        reply, columns = await samples.reply()
+        assert reply.table.inclusion_rule == "window"
+        assert np.isfinite(columns["info.duration_s"]).all()
+
+
+async def test_an_info_call_tells_the_start_log_once(serve: Any, kit: SimpleNamespace) -> None:
+    async with serve(kit.config(tables=WINDOW)) as service:
+        stream = await service.client.inserts("actor-0")
+        await stream.insert(1, kit.body(kit.segment(steps=5)))
+        await service.client.stub.EndWindow(pb.EndWindowRequest(client_id="actor-0"))
+        asked = pb.InfoRequest(start_log_of="replay")
+        [first] = (await service.client.stub.Info(asked)).tables
+        asked.start_log_known = first.facts.start_log_number
+        [again] = (await service.client.stub.Info(asked)).tables
+        [plain] = (await service.client.info()).tables
+
+        assert b'"time"' in first.facts.start_log_json
+        assert again.facts.start_log_json == plain.facts.start_log_json == b""
+        assert again.facts.start_log_number == first.facts.start_log_number > 0
