@@ -1,31 +1,40 @@
 """Actors without a process each: K lanes that choose, run and deliver actions on a simulated clock, over one real connection.
 
-A lane chooses its next action when the last one ends. What ended is delivered when the driver says so: the steps of a lane since the last
-delivery are one episode, which its time limit then cuts. All of it is acknowledged before the clock goes on.
+A lane chooses its next action when the last one ends. What ended is delivered when the driver says so; a delivery ends the lane's episode, as
+a time limit would. All of it is acknowledged before the clock goes on.
 """
 
 import heapq
-from collections.abc import Callable, Sequence
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import count
 from typing import NamedTuple
 
 import numpy as np
 
-from replay.client import ActorConnection, LaneCounts, RunningAction
-from sojourn.bench.world import DEADLINE_S, SimulatedClock
+from replay.client import LaneCounts, RunningAction
+from replay.heartbeat import LISTED_FROM_S
+from sojourn.bench.world import DEADLINE_S, World
 from sojourn.errors import DeadlineError
 from sojourn.experience import EndKind, Segment
 
 
 class Attempt(NamedTuple):
-    """An action that a lane chose: how long it takes, and what its step says (`World.labels`, in that order)."""
+    """An action that a lane chose: how long it takes, and what its step says (`World.labels`, in that order).
+
+    ends: completed, or what ends it then without a row.  last: its episode ends with it.
+    """
 
     duration_s: float
     labels: tuple[float, ...]
     reward: float = 0.0
     log_prob: float = 0.0
     policy_version: int = 0
+    priority: float = 1.0
+    ends: EndKind = EndKind.COMPLETED
+    last: bool = False
 
 
 class Run(NamedTuple):
@@ -41,16 +50,29 @@ class Run(NamedTuple):
 
 Choose = Callable[[int, float], Attempt]
 """(lane, now_s) -> what it does next."""
+LOOK_S = 0.005  # how often it is looked whether the service has heard a report, in real seconds
 
 
 class Lanes:
     """The lanes of one connection. Invariant: each lane runs at most one action."""
 
-    def __init__(self, connection: ActorConnection, clock: SimulatedClock, lanes: int, choose: Choose) -> None:
-        self.connection = connection
+    def __init__(
+        self,
+        world: World,
+        lanes: int,
+        choose: Choose,
+        *,
+        name: str = "actor",
+        shard: int = 0,
+        host_s: Callable[[float], float] = lambda now_s: now_s,
+        **who: str,
+    ) -> None:
+        """who: pool and speed_class.  host_s: what the clock of the lanes' host shows at a time of the world's clock."""
         self.counts = [LaneCounts(lane, started=0) for lane in range(lanes)]
         self.running: dict[int, Run] = {}
-        self._clock = clock
+        self._world, self._name, self._shard = world, name, shard
+        self._clock, self._host_s = world.clock, host_s
+        self._connection = world.actor(name, shard=shard, now_s=lambda: host_s(world.clock.now_s), **who)
         self._choose = choose
         self._heap: list[Run] = []
         self._order = count()
@@ -58,6 +80,7 @@ class Lanes:
         self._cut: list[RunningAction] = []
         self._sequence = [0] * lanes
         self._episode = [0] * lanes
+        self._episode_began_s = [-1.0] * lanes  # negative: the next action begins one
 
     @property
     def next_end_s(self) -> float:
@@ -68,10 +91,15 @@ class Lanes:
 
     def start(self, lane: int, at_s: float) -> Run:
         """The lane, which rests, chooses an action and begins it."""
-        attempt = self._choose(lane, at_s)
+        return self.begin(lane, self._choose(lane, at_s), at_s)
+
+    def begin(self, lane: int, attempt: Attempt, at_s: float) -> Run:
+        """The lane, which rests, begins this action, possibly in the past."""
         counted = self.counts[lane] = self._more(lane, started=1)
         run = Run(at_s + attempt.duration_s, next(self._order), at_s, lane, counted.started, attempt)
         self.running[lane] = run
+        if self._episode_began_s[lane] < 0.0:
+            self._episode_began_s[lane] = at_s
         heapq.heappush(self._heap, run)
         return run
 
@@ -81,12 +109,17 @@ class Lanes:
             self.start(lane, self._clock.now_s if at_s is None else at_s)
 
     def end_next(self) -> Run:
-        """The action that ends next ends; its lane rests."""
+        """The action that ends next ends, with or without a row; its lane rests."""
         assert self.next_end_s < float("inf"), "nothing runs"
         run = heapq.heappop(self._heap)
+        if run.attempt.ends is not EndKind.COMPLETED:
+            self._lose(run, run.attempt.ends, run.ends_at_s)
+            return run
         del self.running[run.lane]
         self.counts[run.lane] = self._more(run.lane, completed=1)
         self._ended.setdefault(run.lane, []).append(run)
+        if run.attempt.last:
+            self._episode_began_s[run.lane] = -1.0
         return run
 
     def go_on_until(self, until_s: float) -> list[Run]:
@@ -101,20 +134,59 @@ class Lanes:
 
     def cut(self, lane: int, kind: EndKind) -> None:
         """What the lane runs ends now without a row, aborted or crashed. Its lane rests."""
-        run = self.running.pop(lane)
-        age_s = self._clock.now_s - run.started_at_s
-        self.counts[lane] = self._more(lane, ended_without_row_s=age_s, **{kind.name.lower(): 1})
-        self._cut.append(self._told(run, kind))
+        self._lose(self.running[lane], kind, self._clock.now_s)
+
+    def cut_all(self) -> None:
+        """All that runs is aborted now."""
+        for lane in list(self.running):
+            self.cut(lane, EndKind.ABORTED)
+
+    def _lose(self, run: Run, kind: EndKind, now_s: float) -> None:
+        del self.running[run.lane]
+        age_s = self._host_s(now_s) - self._host_s(run.started_at_s)
+        self.counts[run.lane] = self._more(run.lane, ended_without_row_s=age_s, **{kind.name.lower(): 1})
+        self._cut.append(self._told(run, now_s, kind))
+        self._episode_began_s[run.lane] = -1.0
 
     def report(self) -> None:
         """Tell the service what runs, what was cut and how much was started. It goes out with the next heartbeat."""
-        self.connection.report(self.counts, [self._told(run) for run in self.running.values()] + self._cut)
+        now_s = self._clock.now_s
+        self._connection.report(self.counts, [self._told(run, now_s) for run in self.running.values()] + self._cut)
         self._cut = []
 
-    def _told(self, run: Run, ended: EndKind | None = None) -> RunningAction:
-        age_s = self._clock.now_s - run.started_at_s
+    def settle(self) -> None:
+        """Report, and wait until the service has heard it. Raises DeadlineError if it has not in time."""
+        self.report()
+        now_s = self._clock.now_s
+        listed = sum(now_s - run.started_at_s >= LISTED_FROM_S for run in self.running.values())
+        told = sum(lane.started for lane in self.counts), sum(lane.ended for lane in self.counts), listed
+        until_s, pause = time.monotonic() + DEADLINE_S, threading.Event()
+        while self._heard() != told:
+            if time.monotonic() > until_s:
+                raise DeadlineError(
+                    f"the replay service did not hear of {told} starts, ends and running actions: {self._heard()}"
+                )
+            pause.wait(LOOK_S)
+
+    def _heard(self) -> tuple[int, int, int]:
+        """Starts, ends and running actions of these lanes, as far as the service knows."""
+        clients = self._world.info(self._shard).clients
+        return next((c.started, c.ended, c.running) for c in clients if c.client_id == self._name)
+
+    def end_window(self, pool: str = "") -> None:
+        """The collection window of a pool ends now."""
+        self._connection.end_window(pool)
+
+    def _told(self, run: Run, now_s: float, ended: EndKind | None = None) -> RunningAction:
+        now_s = self._host_s(now_s)
         return RunningAction(
-            run.lane, run.number, age_s, run.attempt.policy_version, episode_age_s=age_s, ended=ended, ticking=False
+            lane=run.lane,
+            action_number=run.number,
+            age_s=now_s - self._host_s(run.started_at_s),
+            policy_version=run.attempt.policy_version,
+            episode_age_s=now_s - self._host_s(self._episode_began_s[run.lane]),
+            ended=ended,
+            ticking=False,
         )
 
     def _more(self, lane: int, **further: float) -> LaneCounts:
@@ -126,13 +198,15 @@ class Lanes:
         """Send what ended and wait until all of it is acknowledged. Returns the steps. Raises DeadlineError if it is not in time."""
         ended, self._ended = self._ended, {}
         for lane, runs in ended.items():
-            self.connection.insert(self._segment(lane, runs))
-        if ended and not self.connection.drain(DEADLINE_S):
+            for episode in _episodes(runs):
+                self._connection.insert(self._segment(lane, episode))
+            self._episode_began_s[lane] = self.running[lane].started_at_s if lane in self.running else -1.0
+        if ended and not self._connection.drain(DEADLINE_S):
             raise DeadlineError(f"the replay service did not acknowledge within {DEADLINE_S:g} s")
         return sum(map(len, ended.values()))
 
     def _segment(self, lane: int, runs: Sequence[Run]) -> Segment:
-        """The steps as one episode of the lane, cut behind the last of them."""
+        """The steps as one episode of the lane, which ends with them."""
         steps = len(runs)
         attempts = [run.attempt for run in runs]
         labels = np.array([attempt.labels for attempt in attempts], np.float64)
@@ -150,10 +224,23 @@ class Lanes:
             reward=np.array([attempt.reward for attempt in attempts], np.float32),
             terminated=np.zeros(steps, np.bool_),
             truncated=truncated,
-            duration_s=np.array([attempt.duration_s for attempt in attempts]),
-            started_at_s=np.array([run.started_at_s for run in runs]),
+            duration_s=np.array([self._host_s(run.ends_at_s) - self._host_s(run.started_at_s) for run in runs]),
+            started_at_s=np.array([self._host_s(run.started_at_s) for run in runs]),
             end_kind=np.full(steps, EndKind.COMPLETED, np.uint8),
             log_prob=np.array([attempt.log_prob for attempt in attempts], np.float32),
             policy_version=np.array([attempt.policy_version for attempt in attempts], np.int64),
             closed=True,
+            priority=np.array([attempt.priority for attempt in attempts], np.float32),
         )
+
+
+def _episodes(runs: Sequence[Run]) -> Iterator[list[Run]]:
+    """The steps of a lane by episode."""
+    episode: list[Run] = []
+    for run in runs:
+        episode.append(run)
+        if run.attempt.last:
+            yield episode
+            episode = []
+    if episode:
+        yield episode

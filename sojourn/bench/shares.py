@@ -15,16 +15,12 @@ class Averages:
     def __init__(self) -> None:
         self._sum: np.ndarray | float = 0.0
         self.weight = 0.0
-        self.items = 0
 
-    def add(self, batch: Batch, where: np.ndarray | None = None, times: np.ndarray | None = None) -> None:
-        """Count a batch. where: bool[B], only these items.  times: float[B], a further weight."""
-        weight = batch.loss_weight.astype(np.float64) if times is None else batch.loss_weight * times
-        if where is not None:
-            weight = weight * where
+    def add(self, batch: Batch, weight: np.ndarray | None = None) -> None:
+        """Count a batch. weight: float[B], instead of its loss weights."""
+        weight = (batch.loss_weight if weight is None else weight).astype(np.float64)
         self._sum = self._sum + weight @ batch.columns["observation"]
         self.weight += float(weight.sum())
-        self.items += len(batch) if where is None else int(where.sum())
 
     def of(self, label: int) -> float:
         """Mean of a label."""

@@ -15,7 +15,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from replay.client import ActorConnection, LearnerConnection
+from replay.client import ActorConnection, LearnerConnection, ServiceInfo, service_info
 from replay.server import ReplayServer
 from replay.shard import Clock
 from sojourn.columns import Schema, space_to_json
@@ -122,6 +122,15 @@ class World:
 
     def __exit__(self, *_: object) -> None:
         self._ends.close()
+
+    def info(self, shard: int = 0) -> ServiceInfo:
+        """What a shard says about itself."""
+        return service_info(fixed_address(self._services[shard].target))
+
+    def items(self, table: str) -> int:
+        """Drawable items of a table, over all shards."""
+        found = [self.info(shard).table(table) for shard in range(len(self._services))]
+        return sum(info.facts.items for info in found if info is not None)
 
     def actor(
         self, name: str = "actor", *, pool: str = "", speed_class: str = "", shard: int = 0, **changed: Any

@@ -10,7 +10,6 @@ from sojourn.bench.row import Row, Size
 from sojourn.bench.shares import Averages, take
 from sojourn.bench.verdict import Claim
 from sojourn.bench.world import World
-from sojourn.experience import EndKind
 
 STARTED, KEPT = 64, 48
 MEAN, SLOPE, NOISE = 0.5, 0.2, 0.3
@@ -47,15 +46,15 @@ def _attempt(rng: np.random.Generator) -> Attempt:
 def _aborting(rounds: int, rng: np.random.Generator) -> float:
     """Mean of f where every round starts all lanes afresh and ends what is late."""
     with World({"fifo": {}}, labels=("f",), seed=0) as world:
-        lanes = Lanes(world.actor(), world.clock, STARTED, lambda lane, now_s: _attempt(rng))
+        lanes = Lanes(world, STARTED, lambda lane, now_s: _attempt(rng))
         learner, averages = world.learner("fifo", KEPT), Averages()
         for _ in range(rounds):
             lanes.start_all()
             for _ in range(KEPT):
                 world.clock.now_s = lanes.end_next().ends_at_s
-            for lane in list(lanes.running):
-                lanes.cut(lane, EndKind.ABORTED)
+            lanes.cut_all()
             lanes.deliver()
+            lanes.report()
             for batch in take(learner, 1):
                 averages.add(batch)
     return averages.of(0)
@@ -64,7 +63,7 @@ def _aborting(rounds: int, rng: np.random.Generator) -> float:
 def _carrying_over(rounds: int, rng: np.random.Generator) -> float:
     """Mean of f where what is late goes on into the next round."""
     with World({"fifo": {}}, labels=("f",), seed=0) as world:
-        lanes = Lanes(world.actor(), world.clock, STARTED, lambda lane, now_s: _attempt(rng))
+        lanes = Lanes(world, STARTED, lambda lane, now_s: _attempt(rng))
         learner, averages = world.learner("fifo", KEPT), Averages()
         lanes.start_all()
         for number in range(WARM_UP + rounds):

@@ -29,7 +29,7 @@ def renewal(size: Size, rng: np.random.Generator) -> Mapping[str, float]:
     consumed = size.of(20_000, 2_000)
     tables = {weight: {"duration": {"weight": weight}} for weight in WEIGHTS}
     with World(tables, labels=("slow",), seed=0) as world:
-        lanes = Lanes(world.actor(), world.clock, LANES, lambda lane, now_s: two_actions(rng))
+        lanes = Lanes(world, LANES, lambda lane, now_s: two_actions(rng))
         lanes.start_all()
         delivered = 0
         while delivered < consumed:
@@ -53,7 +53,7 @@ def renewal(size: Size, rng: np.random.Generator) -> Mapping[str, float]:
 def deficit(size: Size, rng: np.random.Generator) -> Mapping[str, float]:
     """At every event: the most by which, for any action, started minus consumed exceeds what is in flight and queued."""
     with World({"fifo": {}}, labels=("slow",), seed=0) as world:
-        lanes = Lanes(world.actor(), world.clock, LANES, lambda lane, now_s: two_actions(rng))
+        lanes = Lanes(world, LANES, lambda lane, now_s: two_actions(rng))
         learner = world.learner("fifo", 1)
         lanes.start_all()
         started = _by_action(lanes.running.values())

@@ -1,6 +1,7 @@
 """A fixed time share per action: the one regime in which each term times its duration is exact. Shares, effective sample size, draws."""
 
 from collections.abc import Mapping
+from functools import partial
 
 import numpy as np
 
@@ -24,7 +25,7 @@ def time_share(size: Size, rng: np.random.Generator) -> Mapping[str, float]:
     periods = size.of(100, 4)
     tables = {weight: {"duration": {"weight": weight}} for weight in ("none", "linear")}
     with World(tables, labels=("slow",), seed=0) as world:
-        lanes = Lanes(world.actor(), world.clock, 2 * LANES_EACH, lambda lane, now_s: _kept(lane >= LANES_EACH, SLOW_S))
+        lanes = Lanes(world, 2 * LANES_EACH, lambda lane, now_s: _kept(lane >= LANES_EACH, SLOW_S))
         lanes.start_all()
         learners = {name: world.learner(name, PERIOD_ITEMS) for name in tables}
         averages = {name: Averages() for name in tables}
@@ -41,13 +42,17 @@ def _kept(slow: bool, slow_s: float) -> Attempt:
     return Attempt(slow_s if slow else FAST_S, (float(slow),))
 
 
+def _kept_of(slow_s: float, lane: int, now_s: float) -> Attempt:
+    return _kept(lane == 1, slow_s)
+
+
 def effective_size(size: Size, rng: np.random.Generator) -> Mapping[str, float]:
     """Effective share of a batch of linear weights, for two actions whose durations differ by each ratio."""
     found = {}
     with World({"linear": {"duration": {"weight": "linear", "cap": UNCAPPED}}}, labels=("slow",), seed=0) as world:
         for ratio in RATIOS:
             periods = BATCH // (ratio + 1)  # of R fast actions and a slow one
-            lanes = Lanes(world.actor(f"actor-{ratio}"), world.clock, 2, lambda lane, now_s, d=float(ratio): _kept(lane == 1, d))  # type: ignore[misc]
+            lanes = Lanes(world, 2, partial(_kept_of, float(ratio)), name=f"actor-{ratio}")
             lanes.start_all()
             lanes.go_on_until(world.clock.now_s + periods * ratio)
             learner = world.learner("linear", lanes.deliver(), ahead=1)
