@@ -17,7 +17,7 @@ LOOK_EVERY_S = 1.0
 BROKEN_DOWN_S = 30.0  # updates that were all skipped for so long will not be applied any more
 _PREFIX = "sojourn_learner_"
 _KNOWN = ("critic_loss", "actor_loss", "temperature_loss", "temperature", "entropy", "q_mean", "td_error")
-SCALARS = (*_KNOWN, "critic_gradient_norm", "actor_gradient_norm", "skipped")
+SCALARS = (*_KNOWN, "critic_gradient_norm", "actor_gradient_norm", "clipped_ratio", "skipped")
 """Scalars of updates that have a gauge of their own; any other goes to `sojourn_learner_scalar`."""
 
 LOG = logging.getLogger("sojourn.learners")

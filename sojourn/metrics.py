@@ -412,12 +412,18 @@ SERIES: tuple[Series, ...] = (
     Series("sojourn_learner_td_error", "gauge", ("learner",), "Mean absolute TD error, over the last second."),
     Series("sojourn_learner_critic_gradient_norm", "gauge", ("learner",), "Norm before clipping, over the last second."),
     Series("sojourn_learner_actor_gradient_norm", "gauge", ("learner",), "Norm before clipping, over the last second."),
+    Series(
+        "sojourn_learner_clipped_ratio",
+        "gauge",
+        ("learner",),
+        "Mean of min(1, policy / behaviour probability) over the last second: 1 on policy.",
+    ),
     Series("sojourn_learner_skipped", "gauge", ("learner",), "Share of the last second's updates that were not applied."),
     Series(
         "sojourn_learner_scalar",
         "gauge",
         ("learner",),
-        "What an algorithm from outside this repository measures, over the last second.",
+        "What an algorithm measures besides, by name, over the last second.",
         labels=("name",),
     ),
 )

@@ -10,7 +10,9 @@ import torch
 
 from sojourn.algorithms.base import Acted, Algorithm, Policy, TrainBatch, Update
 from sojourn.algorithms.dqn import Dqn
+from sojourn.algorithms.ppo import Ppo
 from sojourn.algorithms.sac import Sac
+from sojourn.algorithms.vtrace import VTraceActorCritic
 from sojourn.columns import Schema
 from sojourn.config import Config
 from sojourn.errors import ConfigError
@@ -18,7 +20,7 @@ from sojourn.plugins import resolve
 
 __all__ = ["ALGORITHMS", "Acted", "Algorithm", "Policy", "TrainBatch", "Update", "build_algorithm", "build_policy"]
 
-ALGORITHMS: dict[str, type[Algorithm]] = {"sac": Sac, "dqn": Dqn}
+ALGORITHMS: dict[str, type[Algorithm]] = {"sac": Sac, "dqn": Dqn, "vtrace": VTraceActorCritic, "ppo": Ppo}
 
 
 def build_policy(config: Config, schema: Schema) -> Policy:

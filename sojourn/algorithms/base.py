@@ -9,6 +9,7 @@ Pure torch and NumPy: no I/O, no clock. An algorithm draws from its own `generat
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -93,19 +94,20 @@ class Policy(nn.Module, ABC):
         """Choose actions for B observations.
 
         observation: leaves [B, ...] of the policy's observation space (stacked frames: axis 1).
-        learner_step: of the parameters in use; at 0 nothing was learned and actions are uniform, unless deterministic.
+        learner_step: of the parameters in use; at 0 nothing was learned and actions are `random`, unless deterministic.
         env_steps: of the run, for exploration that fades.  rng: the caller's.
         """
         if learner_step == 0 and not deterministic:
-            size = len(next(iter(observation.values())))
-            return self.random(size, rng)
+            acted = self.random(len(next(iter(observation.values()))), rng)
+            if acted is not None:
+                return acted
         with torch.inference_mode():
             features = self.encoder({name: torch.from_numpy(np.asarray(leaf)) for name, leaf in observation.items()})
             return self.choose(features, deterministic=deterministic, env_steps=env_steps, rng=rng)
 
-    @abstractmethod
-    def random(self, size: int, rng: np.random.Generator) -> Acted:
-        """Uniform actions of the space, [size, ...]."""
+    def random(self, size: int, rng: np.random.Generator) -> Acted | None:
+        """Uniform actions of the space, [size, ...], for the warm-up; None for a policy that acts itself from the first step on."""
+        return None
 
     @abstractmethod
     def choose(self, features: Tensor, *, deterministic: bool, env_steps: int, rng: np.random.Generator) -> Acted:
@@ -137,14 +139,18 @@ class Algorithm(ABC):
 
     learner_step: updates so far, skipped ones included.  generator: the source of all its random numbers.
     parts: everything besides the policy and the generator that learning goes on from, by name; a checkpoint holds them.
+    items: the kinds of table items that it can learn from.
     """
+
+    items: ClassVar[tuple[str, ...]] = ("transition",)
 
     def __init__(self, config: Config, schema: Schema, device: str, seed: int) -> None:
         """At learner step 0. Raises ConfigError where the algorithm does not fit the spaces or the table."""
         table = config.tables[config.learners.table]
-        if table.item != "transition":
+        if table.item not in self.items:
+            wanted = " or ".join(self.items)
             raise ConfigError(
-                f"{config.algorithm.name} learns from transitions: write tables.{config.learners.table}.item: transition, "
+                f"{config.algorithm.name} learns from {wanted} items: write tables.{config.learners.table}.item: {self.items[0]}, "
                 f"not {table.item}"
             )
         self.policy = self.make_policy(config, schema).to(device)

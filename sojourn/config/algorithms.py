@@ -44,6 +44,39 @@ class DqnSettings(AlgorithmBase):
     exploration_env_steps: int = Field(10_000, ge=1)  # linear decay over so many accepted steps
 
 
+class ActorCriticSettings(AlgorithmBase):
+    """What the learners of segments have, PPO and V-trace."""
+
+    max_gradient_norm: float | None = Field(0.5, gt=0)
+    trace: float = Field(1.0, ge=0, le=1)  # lambda, per step or per duration.time_unit_s
+    trace_per: Literal["step", "time_unit"] = "step"
+    value_cost: float = Field(0.5, gt=0)  # of the value's squared error in the loss
+    entropy_cost: float = Field(0.01, ge=0)  # of the entropy bonus
+    normalise_advantage: bool = False  # to weighted mean 0 and deviation 1 over the batch
+    initial_std: float = Field(0.5, gt=0)  # of continuous actions, in units of half a dimension's range
+    rate_memory_batches: int = Field(100, ge=1)  # per_second: batches that the running reward rate remembers
+
+
+class VTraceSettings(ActorCriticSettings):
+    """V-trace actor-critic (Espeholt et al. 2018, arXiv 1802.01561)."""
+
+    name: Literal["vtrace"] = "vtrace"
+    rho_clip: float = Field(1.0, gt=0)  # on the ratios in value targets and policy gradient
+    c_clip: float = Field(1.0, gt=0)  # on the ratios in the trace
+
+
+class PpoSettings(ActorCriticSettings):
+    """Proximal policy optimisation with generalised advantages (Schulman et al. 2017, arXiv 1707.06347)."""
+
+    name: Literal["ppo"] = "ppo"
+    trace: float = Field(0.95, ge=0, le=1)
+    entropy_cost: float = Field(0.0, ge=0)
+    normalise_advantage: bool = True
+    ratio_clip: float = Field(0.2, gt=0)  # ratios count within 1 +- this
+    epochs: int = Field(4, ge=1)  # passes over a batch
+    minibatches: int = Field(4, ge=1)  # gradient steps of a pass
+
+
 class PluginSettings(AlgorithmBase):
     """An algorithm from outside this repository."""
 
@@ -63,7 +96,12 @@ class NetworkSettings(BaseModel):
     layer_norm: bool = False
 
 
-KNOWN_ALGORITHMS: dict[str, type[AlgorithmBase]] = {"sac": SacSettings, "dqn": DqnSettings}
+KNOWN_ALGORITHMS: dict[str, type[AlgorithmBase]] = {
+    "sac": SacSettings,
+    "dqn": DqnSettings,
+    "vtrace": VTraceSettings,
+    "ppo": PpoSettings,
+}
 
 
 def choose_algorithm(value: Any) -> Any:
@@ -78,4 +116,6 @@ def choose_algorithm(value: Any) -> Any:
     return model.model_validate(fields)
 
 
-AlgorithmSettings = Annotated[SacSettings | DqnSettings | PluginSettings, BeforeValidator(choose_algorithm)]
+AlgorithmSettings = Annotated[
+    SacSettings | DqnSettings | VTraceSettings | PpoSettings | PluginSettings, BeforeValidator(choose_algorithm)
+]

@@ -71,3 +71,28 @@ def random_batch(random_columns: Callable[..., dict[str, torch.Tensor]]) -> Call
         return TrainBatch(columns, torch.rand(size, generator=generator) + 0.5)
 
     return draw
+
+
+@pytest.fixture
+def random_segments(random_columns: Callable[..., dict[str, torch.Tensor]]) -> Callable[..., TrainBatch]:
+    """A batch of B random segments padded to L steps with zeros, as the replay service pads them."""
+
+    def draw(schema: Schema, size: int = 4, length: int = 3, seed: int = 0) -> TrainBatch:
+        generator = torch.Generator().manual_seed(seed)
+        mask = torch.arange(length) < torch.randint(1, length + 1, (size, 1), generator=generator)
+        seen = torch.cat((torch.ones(size, 1, dtype=torch.bool), mask), dim=1)
+        stacked = stacked_space(schema.observation_space, schema.frame_stack)
+        spaces = ((stacked, "observation", seen), (schema.action_space, "action", mask))
+        columns = {
+            name: (leaf.unflatten(0, held.shape) * held.view(*held.shape, *[1] * (leaf.dim() - 1))).to(leaf.dtype)
+            for space, kind, held in spaces
+            for name, leaf in random_columns(space, kind, held.numel(), seed).items()
+        }
+        real = {name: torch.randn(size, length, generator=generator) * mask for name in ("reward", "log_prob")}
+        columns |= {"mask": mask, "reward": real["reward"], "log_prob": -1.0 - real["log_prob"].abs()}
+        columns["duration_s"] = torch.rand(size, length, generator=generator) * mask
+        columns["terminated"] = (torch.rand(size, length, generator=generator) < 0.2) & mask
+        columns["truncated"] = torch.zeros_like(mask)
+        return TrainBatch(columns, torch.rand(size, generator=generator) + 0.5)
+
+    return draw

@@ -36,7 +36,7 @@ def refusal(tmp_path, text, *overrides):
         ("run:\n  target_return: .nan\n", "x.yaml:2: run.target_return must be a finite number, got nan"),
         ("actors:\n  rollout: fast\n", "x.yaml:2: actors.rollout must be lockstep or asynchronous, got 'fast'"),
         ("learners:\n  device: gpu\n", "x.yaml:2: learners.device must be auto, cpu, cuda or cuda:N, got 'gpu'"),
-        ("algorithm: sax\n", "x.yaml:1: unknown algorithm 'sax'; known: sac, dqn; or give package.module:attribute"),
+        ("algorithm: sax\n", "x.yaml:1: unknown algorithm 'sax'; known: sac, dqn, vtrace, ppo; or give package.module:attribute"),
         (
             "algorithm: [sac]\n",
             "x.yaml:1: algorithm: must be a name or a section with keys of its own, got ['sac']",

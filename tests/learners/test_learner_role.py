@@ -170,3 +170,13 @@ def test_a_learner_loads_neither_ray_nor_mujoco():
     loaded = "import sys, learners.role; print([m for m in ('ray', 'mujoco') if m in sys.modules])"
     found = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, timeout=60, check=True)
     assert found.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("algorithm", ["vtrace", "ppo"])
+def test_a_learner_of_segments_consumes_what_its_checkpoints_hold(make_run, soon, algorithm):
+    fifo = {"item": "segment", "length": 4, "sampler": "fifo", "consume": True}
+    run = make_run(algorithm=algorithm, table=fifo, learners={"prefetch": 1})
+    run.insert(4 * 16 * 3 + 1)
+    run.learn(3)
+    soon(lambda: run.table().leased_items + run.table().facts.items == 0)
+    assert run.watcher.latest().learner_step == 3

@@ -8,7 +8,7 @@ import pytest
 from pydantic import BaseModel
 
 from sojourn.config import Config
-from sojourn.config.algorithms import DqnSettings
+from sojourn.config.algorithms import DqnSettings, PpoSettings, VTraceSettings
 from sojourn.config.schema import ExtraColumn
 
 PAGE = (Path(__file__).parents[2] / "docs" / "configuration.md").read_text()
@@ -38,7 +38,9 @@ def written(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(list(value)) if isinstance(value, tuple) else str(value)
 
 
-DEFAULTS = dict(keys(DqnSettings(), "algorithm.")) | dict(keys(Config()))  # of keys that both algorithms have, the default one's
+OTHERS = (PpoSettings(), VTraceSettings(), DqnSettings())
+DEFAULTS = {key: value for settings in OTHERS for key, value in keys(settings, "algorithm.")}
+DEFAULTS |= dict(keys(Config()))  # of keys that several algorithms have, the default one's; of those of ppo and vtrace, vtrace's
 ROWS = dict(re.findall(r"^\| `([a-z][\w.]*)` \| ([^|]*?) \|", PAGE, flags=re.MULTILINE))
 OF_AN_EXTRA = set(ExtraColumn.model_fields)
 

@@ -1,4 +1,4 @@
-"""Every shipped configuration loads with every profile, names a real environment and samples by priority."""
+"""Every shipped configuration loads with every profile, names a real environment and samples as its algorithm learns."""
 
 from pathlib import Path
 
@@ -6,10 +6,12 @@ import gymnasium as gym
 import pytest
 
 from replay.shard import check_durable_budget, row_bytes
+from sojourn.algorithms import build_algorithm
 from sojourn.config.load import load_config, profile_names
 from sojourn.environments import make_environment, schema_of
 
 CONFIGS = Path(__file__).parents[2] / "configs"
+ON_POLICY = ("vtrace", "ppo")
 FILES = sorted(CONFIGS.glob("*.yaml"))
 
 
@@ -18,7 +20,8 @@ FILES = sorted(CONFIGS.glob("*.yaml"))
 def test_a_shipped_configuration_loads_with_every_profile(file, profile):
     config = load_config(file, [f"profile={profile}"])
     assert config.run.expected_return is not None
-    assert {table.sampler for table in config.tables.values()} == {"prioritised"}
+    wanted = ("fifo", True) if config.algorithm.name in ON_POLICY else ("prioritised", False)
+    assert {(table.sampler, table.consume) for table in config.tables.values()} == {wanted}
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
@@ -26,12 +29,13 @@ def test_a_shipped_configuration_fits_its_environment(file):
     config = load_config(file, [])
     environment = make_environment(config.environment)
     discrete = isinstance(environment.action_space, gym.spaces.Discrete)
-    assert config.algorithm.name == ("dqn" if discrete else "sac")
+    assert config.algorithm.name in (*ON_POLICY, "dqn" if discrete else "sac")
+    build_algorithm(config, schema_of(environment, config, config.environment), "cpu", 0)
     check_durable_budget(config, row_bytes(schema_of(environment, config, config.environment)))
     environment.close()
 
 
 def test_all_promised_tasks_and_profiles_are_shipped():
-    tasks = {"pendulum", "halfcheetah", "hopper", "walker2d", "ant", "humanoid", "cartpole", "pixels"}
+    tasks = {"pendulum", "halfcheetah", "hopper", "walker2d", "ant", "humanoid", "cartpole", "pixels", "arms", "cartpole_ppo"}
     assert {file.stem for file in FILES} >= tasks
     assert profile_names(CONFIGS) == ["cluster", "gpu", "laptop"]
