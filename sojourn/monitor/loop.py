@@ -8,7 +8,7 @@ from types import TracebackType
 
 from sojourn.monitor.progress import Progress
 from sojourn.monitor.reckoning import Reckoner
-from sojourn.monitor.recorder import Recorder
+from sojourn.monitor.recorder import Recorder, read_progress
 from sojourn.monitor.scrape import Scraper
 
 PERIOD_S = 1.0
@@ -23,7 +23,7 @@ class Monitor:
     def __init__(self, run_folder: Path, table: str = "replay") -> None:
         self._folder = run_folder
         self._scraper = Scraper(run_folder)
-        self._reckoner = Reckoner(table)
+        self._reckoner = Reckoner(table, known=next(reversed(read_progress(run_folder)), None))
 
     def read(self) -> Progress:
         """One record, now. Takes as long as the slowest endpoint, under a second each."""

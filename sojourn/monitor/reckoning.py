@@ -33,8 +33,10 @@ class _Counts:
 class Reckoner:
     """Turns readings into records; keeps what rates and restarts need of the earlier ones."""
 
-    def __init__(self, table: str) -> None:
+    def __init__(self, table: str, known: Progress | None = None) -> None:
+        """known: what was recorded last of this run, below which no count starts: its services take a while to read back theirs."""
         self._table = table
+        self._known = known or Progress(0.0, 0.0)
         self._recent: deque[_Counts] = deque()
         self._highest: dict[str, dict[str, float]] = {}
         self._evaluation: Evaluation | None = None
@@ -59,10 +61,10 @@ class Reckoner:
             elapsed_s=clock_s - self._began_s,
             env_steps=int(now.env_steps),
             env_steps_per_s=max(0.0, now.env_steps - before.env_steps) / span_s,
-            episodes=int(sum(self._lasting(readings, "sojourn_replay_episodes"))),
+            episodes=max(self._known.episodes, int(sum(self._lasting(readings, "sojourn_replay_episodes")))),
             learner_step=int(now.learner_step),
             updates_per_s=max(0.0, now.learner_step - before.learner_step) / span_s,
-            policy_version=int(max(self._lasting(readings, "sojourn_parameters_version"), default=0.0)),
+            policy_version=int(max([*self._lasting(readings, "sojourn_parameters_version"), self._known.policy_version])),
             training_return=mean(readings, "sojourn_actor_return_mean", "sojourn_actor_episodes_total"),
             episode_length=mean(readings, "sojourn_actor_episode_length_mean", "sojourn_actor_episodes_total"),
             evaluation=self._evaluation,
@@ -111,12 +113,12 @@ class Reckoner:
     def _learner_step(self, readings: Readings) -> float:
         """As the learner says; while it is away or has not read its checkpoint yet, the highest that anybody knew of."""
         known = [*self._lasting(readings, LEARNER_STEP), *self._lasting(readings, "sojourn_replay_learner_step")]
-        return highest(readings, LEARNER_STEP) or max(known, default=0.0)
+        return highest(readings, LEARNER_STEP) or max([*known, float(self._known.learner_step)])
 
     def _counts(self, readings: Readings, clock_s: float) -> _Counts:
         return _Counts(
             at_s=clock_s,
-            env_steps=sum(self._lasting(readings, "sojourn_replay_env_steps")),
+            env_steps=max(float(self._known.env_steps), sum(self._lasting(readings, "sojourn_replay_env_steps"))),
             learner_step=self._learner_step(readings),
             waited_s=total(readings, "sojourn_learner_sample_wait_seconds_total") or 0.0,
             lag_sum=total(readings, f"{LAGS}_sum") or 0.0,

@@ -4,12 +4,13 @@ A run of a day would fill both with 86,400 lines that no curve can show, so reco
 age, at least a second: 1,000 in the first quarter of an hour, about 5,500 in a day. A new evaluation is always kept.
 """
 
+import io
 import json
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TextIO
 
 from tensorboard.summary import Writer
 
@@ -23,7 +24,7 @@ class Recorder:
     """Writes what is worth keeping of the records it is shown. Use as a context."""
 
     def __init__(self, run_folder: Path) -> None:
-        self._file = open(run_folder / PROGRESS, "a", encoding="utf-8")  # noqa: SIM115  closed in close()
+        self._file = _whole_lines(run_folder / PROGRESS)
         self._events = Writer(str(run_folder / "tb"))
         self._last: Progress | None = None
 
@@ -103,6 +104,14 @@ def scalars(record: Progress) -> Iterator[tuple[str, float]]:
         named["return/evaluation_std"] = record.evaluation.return_std
     named.update({f"learner/{name}": value for name, value in record.learner.items()})
     yield from ((tag, value) for tag, value in named.items() if value is not None)
+
+
+def _whole_lines(path: Path) -> TextIO:
+    """The file opened for appending, without a last line that a crash cut short: the next record would become part of it."""
+    file = open(path, "ab+")  # noqa: SIM115  the caller closes it
+    file.seek(0)
+    file.truncate(file.read().rfind(b"\n") + 1)
+    return io.TextIOWrapper(file, encoding="utf-8")
 
 
 def _parsed(line: str) -> Progress | None:

@@ -192,6 +192,9 @@ def test_records_read_back_and_a_half_written_line_is_left_out(tmp_path):
     with (tmp_path / "progress.jsonl").open("a") as file:
         file.write('{"time_s": 3.0, "elap')
     assert read_progress(tmp_path) == [record]
+    with Recorder(tmp_path) as recorder:  # what is recorded next does not become part of that line
+        recorder.keep(record)
+    assert read_progress(tmp_path) == [record, record]
     assert read_progress(tmp_path / "nowhere") == []
 
 
@@ -233,3 +236,21 @@ def test_the_learner_step_stands_while_the_learner_is_away_and_may_fall_back_to_
         )
     ]
     assert steps == [100, 100, 100, 100, 60]
+
+
+def test_a_run_that_goes_on_counts_from_what_was_recorded_last(tmp_path, start):
+    known = Progress(1.0, 60.0, env_steps=500, episodes=5, learner_step=90, policy_version=7)
+    with Recorder(tmp_path) as recorder:
+        recorder.keep(known)
+    with Monitor(tmp_path) as monitor:
+        first = monitor.read()  # nobody answers yet
+        service = start(tmp_path, "replay-0")
+        service.gauge("sojourn_replay_env_steps").set(0)  # not read back yet
+        second = monitor.read()
+        service.gauge("sojourn_replay_env_steps").set(520)
+        third = monitor.read()
+    for record in (first, second):
+        assert (record.env_steps, record.episodes, record.learner_step, record.policy_version) == (500, 5, 90, 7)
+        assert record.env_steps_per_s == 0.0
+    assert third.env_steps == 520
+    assert third.elapsed_s < known.elapsed_s  # the launch's own age
