@@ -70,7 +70,7 @@ class HelloRequest(_message.Message):
     def __init__(self, contract_version: _Optional[int] = ..., role: _Optional[_Union[Role, str]] = ..., run_id: _Optional[str] = ..., client_id: _Optional[str] = ..., last_incarnation: _Optional[int] = ..., schema_json: _Optional[bytes] = ..., inherit_incarnation: _Optional[int] = ..., pool: _Optional[str] = ..., speed_class: _Optional[str] = ..., host: _Optional[str] = ..., environment_id: _Optional[str] = ..., environment_version: _Optional[str] = ..., seed: _Optional[int] = ..., learner_group: _Optional[str] = ..., rank: _Optional[int] = ..., world: _Optional[int] = ...) -> None: ...
 
 class HelloReply(_message.Message):
-    __slots__ = ("contract_version", "run_id", "incarnation", "last_message_number", "schema_json", "shard_index", "shard_count", "service_incarnation", "max_message_bytes", "insert_window", "durability", "tables")
+    __slots__ = ("contract_version", "run_id", "incarnation", "last_message_number", "schema_json", "shard_index", "shard_count", "service_incarnation", "max_message_bytes", "insert_window", "durability", "tables", "gated")
     CONTRACT_VERSION_FIELD_NUMBER: _ClassVar[int]
     RUN_ID_FIELD_NUMBER: _ClassVar[int]
     INCARNATION_FIELD_NUMBER: _ClassVar[int]
@@ -83,6 +83,7 @@ class HelloReply(_message.Message):
     INSERT_WINDOW_FIELD_NUMBER: _ClassVar[int]
     DURABILITY_FIELD_NUMBER: _ClassVar[int]
     TABLES_FIELD_NUMBER: _ClassVar[int]
+    GATED_FIELD_NUMBER: _ClassVar[int]
     contract_version: int
     run_id: str
     incarnation: int
@@ -95,7 +96,8 @@ class HelloReply(_message.Message):
     insert_window: int
     durability: str
     tables: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, contract_version: _Optional[int] = ..., run_id: _Optional[str] = ..., incarnation: _Optional[int] = ..., last_message_number: _Optional[int] = ..., schema_json: _Optional[bytes] = ..., shard_index: _Optional[int] = ..., shard_count: _Optional[int] = ..., service_incarnation: _Optional[int] = ..., max_message_bytes: _Optional[int] = ..., insert_window: _Optional[int] = ..., durability: _Optional[str] = ..., tables: _Optional[_Iterable[str]] = ...) -> None: ...
+    gated: bool
+    def __init__(self, contract_version: _Optional[int] = ..., run_id: _Optional[str] = ..., incarnation: _Optional[int] = ..., last_message_number: _Optional[int] = ..., schema_json: _Optional[bytes] = ..., shard_index: _Optional[int] = ..., shard_count: _Optional[int] = ..., service_incarnation: _Optional[int] = ..., max_message_bytes: _Optional[int] = ..., insert_window: _Optional[int] = ..., durability: _Optional[str] = ..., tables: _Optional[_Iterable[str]] = ..., gated: _Optional[bool] = ...) -> None: ...
 
 class InsertRequest(_message.Message):
     __slots__ = ("client_id", "incarnation", "message_number", "held_s", "rows", "final")

@@ -81,7 +81,7 @@ class ActorConnection:
         session = self._link.session(timeout_s=timeout_s, give_up=give_up or self._stop)
         self._metrics.gauge("sojourn_actor_replay_sessions").set_function(lambda: self._link.sessions)
         self.incarnation: int = session.incarnation
-        self._heartbeats = Heartbeats(client_id, now_s, heartbeat_gap_s)
+        self._heartbeats = Heartbeats(client_id, now_s, heartbeat_gap_s, gated=session.hello.gated)
         self._inserts = InsertStream(
             client_id,
             Chunker(schema, session.hello.max_message_bytes),

@@ -109,7 +109,15 @@ class _Said(NamedTuple):
 class Heartbeats:
     """The latest report and the latest answer. Thread-safe."""
 
-    def __init__(self, client_id: str, now_s: Callable[[], float] = time.monotonic, at_once_gap_s: float = AT_ONCE_GAP_S) -> None:
+    def __init__(
+        self,
+        client_id: str,
+        now_s: Callable[[], float] = time.monotonic,
+        at_once_gap_s: float = AT_ONCE_GAP_S,
+        *,
+        gated: bool = False,
+    ) -> None:
+        """gated: whether nothing may start before a reply has granted it."""
         self._client_id = client_id
         self._now_s = now_s
         self._gap_s = at_once_gap_s
@@ -119,7 +127,7 @@ class Heartbeats:
         self._told: object = None
         self._unheard: dict[tuple[int, int], tuple[RunningAction, float]] = {}  # ends without a row, and when they were told
         self._saying: deque[_Said] = deque()  # the heartbeats that wait for their replies
-        self._pace = Pace()
+        self._pace = Pace(gated=gated)
         self._paused_until_s = 0.0
         self._closing = False
         self.replies = 0

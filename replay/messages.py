@@ -65,6 +65,7 @@ def hello_reply(shard: Shard, welcome: Welcome) -> pb.HelloReply:
         insert_window=replay.insert_window,
         durability=replay.durability,
         tables=list(shard.config.tables),
+        gated=shard.admission.gated,
     )
 
 

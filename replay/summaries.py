@@ -79,11 +79,14 @@ def _table(table: EventTable, most: int) -> dict[str, list[float]]:
 
 
 def remaining_windows(log: StartLog, number: int, *, episodes: bool) -> EventTable:
-    """Of every start (of every episode's first start) in a window that has ended: what was left of the window."""
+    """Of every start (of every episode's first start) in a window that has ended: what was left of the window.
+
+    An action is of the window that its middle lies in: actors' clocks drift, and a cold window begins where another ended.
+    """
     stratum = log.strata[number]
     ended, ends = stratum.starts(), log.window_ends(stratum.pool)
-    started_s, first = _with_running(log, number, ended)
-    window = np.searchsorted(ends, started_s, side="right")
+    started_s, lasted_s, first = _with_running(log, number, ended)
+    window = np.searchsorted(ends, started_s + lasted_s / 2, side="right")
     kept = (window < len(ends)) & (window > _forgotten(ended, stratum.added, ends))
     if episodes:
         kept &= first
@@ -91,10 +94,11 @@ def remaining_windows(log: StartLog, number: int, *, episodes: bool) -> EventTab
     return EventTable.of(remaining_s, np.ones(len(remaining_s), np.bool_))
 
 
-def _with_running(log: StartLog, number: int, ended: Starts) -> tuple[np.ndarray, np.ndarray]:
-    """Start times of all starts, those that run included, and which are first of an episode."""
-    running_s = np.array([action.start_s for action in log.running(number)], np.float64)
-    return np.append(ended.start_s, running_s), np.append(ended.first, log.is_first(number))
+def _with_running(log: StartLog, number: int, ended: Starts) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Start times and durations (ages) of all starts, those that run included, and which are first of an episode."""
+    running = np.array([(action.start_s, action.age_s) for action in log.running(number)], np.float64).reshape(-1, 2)
+    started_s, lasted_s = np.append(ended.start_s, running[:, 0]), np.append(ended.duration_s, running[:, 1])
+    return started_s, lasted_s, np.append(ended.first, log.is_first(number))
 
 
 def _forgotten(ended: Starts, added: int, ends: np.ndarray) -> int:
@@ -124,7 +128,7 @@ def censored(log: StartLog, number: int) -> EventTable:
 
 def start_times(log: StartLog, number: int, most: int) -> dict[str, Any]:
     """How many starts there were up to each time: `most` times at equal counts, and the newest."""
-    started_s, _ = _with_running(log, number, log.strata[number].starts())
+    started_s, _, _ = _with_running(log, number, log.strata[number].starts())
     started_s.sort()
     if len(started_s) == 0:
         return {"time": [], "count": []}

@@ -1,9 +1,11 @@
 """The rules through the real service and clients: what is lost comes back by the weight, identically over shards and clocks."""
 
+import time
+
 import numpy as np
 import pytest
 
-from replay.client import LaneCounts, RunningAction
+from replay.client import LaneCounts, Pace, RunningAction
 from sojourn.experience import EndKind
 
 MEAN_S = (1.0, 10.0)
@@ -58,18 +60,23 @@ def collect(kit, service, plan, length_s, *, shard_of=lambda lane: 0, offset_s=0
             actor.end_window("")
 
 
+def raw(factors: list[np.ndarray]) -> list[np.ndarray]:
+    """Weights up to one common scale: each batch's factors were divided by the mean of the batches before it."""
+    means, weights = [1.0], []
+    for factor in factors:
+        weights.append(factor * np.mean(means))
+        means = [float(weight.mean()) for weight in weights]
+    return weights
+
+
 def drawn(service, **duration):
-    """Actions and inclusion weights of everything that the service holds, by the order of draws."""
+    """Actions, inclusion weights and durations of all whole batches that the shards hold."""
+    facts = [server.shard.store.facts("replay", service.clock.now_s) for server in service.servers]
     learner = service.learner(**duration)
-    actions, weights, keys = [], [], []
-    while learner.facts().items >= 64 or not actions:
-        batch = learner.sample(20.0)
-        actions.append(batch.columns["action"])
-        weights.append(batch.factors["duration"])
-        keys.append(batch.info.duration_s)
-        if len(actions) * 64 + 64 > learner.facts().inserted_items:
-            break
-    return np.concatenate(actions), np.concatenate(weights), np.concatenate(keys)
+    batches = [learner.sample(20.0) for _ in range(sum(shard.items // 64 for shard in facts))]
+    actions = np.concatenate([batch.columns["action"] for batch in batches])
+    weights = np.concatenate(raw([batch.factors["duration"] for batch in batches]))
+    return actions, weights, np.concatenate([batch.info.duration_s for batch in batches])
 
 
 def test_windows_are_weighted_back_to_the_policy(kit, make_service):
@@ -91,7 +98,7 @@ def weight_by_duration(service) -> dict[float, float]:
 
 
 def test_two_shards_give_the_weights_of_one_and_clocks_an_hour_off_change_nothing(kit, make_service):
-    plan = windows_of_lanes(5, 16, 3, 20.0)
+    plan = windows_of_lanes(5, 16, 5, 20.0)
     said = []
     for shards, offset_s in ((1, 0.0), (2, 0.0), (1, 3_600.0)):
         service = make_service(duration={"rule": "window", "cap": 1e6}, shards=shards)
@@ -100,6 +107,113 @@ def test_two_shards_give_the_weights_of_one_and_clocks_an_hour_off_change_nothin
 
     common = said[0].keys() & said[1].keys() & said[2].keys()
     assert len(common) > 50
-    raw = [np.array([one[key] for key in sorted(common)]) for one in said]
-    for other in raw[1:]:
-        assert other / other[0] == pytest.approx(raw[0] / raw[0][0], rel=1e-5)
+    first, *others = (np.array([one[key] for key in sorted(common)]) for one in said)
+    for other in others:
+        assert other / other[0] == pytest.approx(first / first[0], rel=1e-5)
+
+
+def until(holds, deadline_s=20.0):
+    stop_s = time.monotonic() + deadline_s
+    while not (value := holds()):
+        assert time.monotonic() < stop_s, "did not come true in time"
+        time.sleep(0.005)
+    return value
+
+
+def test_a_gate_admits_starts_by_count_and_reopens_with_each_update(kit, make_service):
+    service = make_service(consume=True, max_staleness=0, capacity_steps=4_096)
+    actor = service.actor()
+    assert actor.pace() == Pace(gated=True)  # nothing starts before it is granted
+    actor.report([LaneCounts(lane, 0) for lane in range(4)], [])
+    assert until(lambda: actor.pace().start_credits) == 64
+
+    for segment in kit.one_steps(0, 0, np.full(64, service.clock.now_s), 1.0):
+        actor.insert(segment)
+    service.clock.now_s += 1.0
+    assert actor.drain(20.0)
+    pace = kit.heard(actor, [LaneCounts(0, 64, 64)], [])
+    assert (pace.gated, pace.start_credits) == (True, 0)
+
+    learner = service.learner()
+    learner.consumed(learner.sample(20.0))
+    learner.report(1, policy_version=1)
+    assert until(lambda: actor.pace().start_credits) == 64
+
+
+def test_a_new_version_is_heard_at_once_and_what_is_too_stale_is_dropped(kit, make_service):
+    service = make_service(max_staleness=1, on_stale="drop")
+    actor, learner = service.actor(), service.learner()
+    [first] = kit.one_steps(0, 0, service.clock.now_s, 1.0, versions=0)
+    actor.insert(first)
+    assert actor.drain(20.0)
+    told_s = time.monotonic()
+    learner.report(2, policy_version=2)
+    until(lambda: service.servers[0].shard.store.versions.newest == 2)
+    heard_after_s = time.monotonic() - told_s
+    for lane, version in ((1, 0), (2, 1)):
+        actor.insert(kit.one_steps(lane, 0, service.clock.now_s, 1.0, versions=version)[0])
+    assert actor.drain(20.0)
+
+    facts = service.servers[0].shard.store.facts("replay", service.clock.now_s)
+    assert (facts.items, facts.late_items) == (2, 1)
+    assert heard_after_s < 0.4  # not with the next request, half a second later
+
+
+def test_a_start_age_ring_is_weighted_back_exactly(kit, make_service):
+    """Two lanes for a second's actions and twenty for the slow ones give both alike: 59 and 40 of 60 remain of each."""
+    service = make_service(sampler="uniform", remover="start_age", horizon_s=60.0, duration={"cap": 1e6})
+    actor, begin_s = service.actor(), service.clock.now_s
+    sequence = dict.fromkeys(range(21), 0)
+    for second in range(1, 101):
+        service.clock.now_s = begin_s + second
+        for lane in [0, *([1 + second % 20] if second > 20 else [])]:
+            duration_s = 1.0 if lane == 0 else 20.0
+            [segment] = kit.one_steps(lane, sequence[lane], service.clock.now_s - duration_s, duration_s, action=int(lane > 0))
+            actor.insert(segment)
+            sequence[lane] += 2
+        assert actor.drain(20.0)
+    learner = service.learner()
+    found = {}
+    for _ in range(40):
+        batch = learner.sample(20.0)
+        found |= {
+            key: (slow, weight)
+            for key, slow, weight in zip(batch.info.key, batch.columns["action"], batch.factors["duration"], strict=True)
+        }
+    slow = np.array([slow for slow, _ in found.values()])
+    weights = np.array([weight for _, weight in found.values()])
+
+    assert (np.count_nonzero(slow == 0), np.count_nonzero(slow == 1)) == (59, 40)
+    ratio = weights[slow == 1].mean() / weights[slow == 0].mean()
+    assert ratio == pytest.approx(59 / 40, rel=0.02)  # of running means that move by less than that
+
+
+def test_pools_of_other_clocks_weigh_by_their_actor_seconds(kit, make_service):
+    service = make_service(duration={"weight": "pool", "cap": 1e6})
+    begin_s = service.clock.now_s
+    service.clock.now_s += 400.0
+    for pool, duration_s in (("quick", 1.0), ("slow", 10.0)):
+        actor = service.actor(f"actor-{pool}", pool=pool)
+        for lane in range(2):
+            starts = begin_s + np.arange(0.0, 400.0, duration_s)
+            for segment in kit.one_steps(lane, 0, starts, duration_s, action=int(pool == "slow")):
+                actor.insert(segment)
+        assert actor.drain(20.0)
+    learner = service.learner()
+    batches = [learner.sample(20.0) for _ in range(880 // 64)]
+    slow = np.concatenate([batch.columns["action"] for batch in batches])
+    weights = np.concatenate([batch.factors["pool"] for batch in batches])
+
+    assert weights[slow == 1].mean() / weights[slow == 0].mean() == pytest.approx(10.0, rel=0.05)
+
+
+def test_drifting_clocks_move_weights_no_further_than_their_drift(kit, make_service):
+    plan = windows_of_lanes(9, 16, 3, 20.0)
+    shares = []
+    for drift in (0.0, 0.01):
+        service = make_service(duration={"rule": "window", "cap": 1e6})
+        collect(kit, service, plan, 20.0, drift=drift)
+        actions, weights, _ = drawn(service)
+        assert np.isfinite(weights).all()
+        shares.append(np.average(actions, weights=weights))
+    assert shares[1] == pytest.approx(shares[0], abs=0.01)
