@@ -24,6 +24,7 @@ from sojourn.seeds import lane_seed
 
 LOG = logging.getLogger("sojourn.actors")
 LOOK_S = 0.2  # how often a wait for the next version looks whether it should stop
+FIRST_S = 3.0  # for the first version, where the run was over before this role had started
 FINAL_S = 8.0  # of the ten seconds that SIGTERM leaves, for the last policy
 AFTERWORD_S = 0.5  # for the worker to notice that its time is over
 
@@ -88,7 +89,7 @@ class Evaluator:
                     self._evaluate(snapshot)
                 elif snapshot is not None:
                     self._context.stop.wait(LOOK_S)
-            last = self._watcher.latest()
+            last = self._watcher.latest() or self._watcher.wait(self._record.policy_version, FIRST_S)
             if last is not None and last.policy_version > self._record.policy_version:
                 self._evaluate(last)
         except BaseException as error:  # noqa: BLE001  raised again by `run`, on the calling thread

@@ -59,7 +59,10 @@ class Supervisor:
         self._held_back.add(role)
 
     def release(self, role: str) -> None:
-        self._held_back.discard(role)
+        """Start what was held back, at once: a run that is over in the same turn still has it to end."""
+        if role in self._held_back:
+            self._held_back.remove(role)
+            self._reconcile(time.monotonic())
 
     def scale(self, replicas: Mapping[str, int]) -> None:
         """Want so many actors of each named fleet; the highest-numbered leave first."""
