@@ -36,18 +36,30 @@ def inclusion_weights(info: SampleInfo, facts: TableFacts) -> np.ndarray:
     if rule == "start_rate":
         return 1.0 / _start_rate(info, facts.start_log)
     if rule in CUT_BY:
-        return 1.0 / _per_stratum(info, facts, relative_error=False)
+        return with_errors(info, facts)[0]
     raise ConfigError(
         f"table {facts.name!r} loses actions by the rule {rule!r}, for which there is no inclusion weight; "
         "set its duration.weight to none or linear"
     )
 
 
-def relative_errors(info: SampleInfo, facts: TableFacts) -> np.ndarray:
-    """Standard error of each weight over the weight, float64[B]: 0 where the rule estimates nothing."""
-    if facts.inclusion_rule in CUT_BY:
-        return _per_stratum(info, facts, relative_error=True)
-    return np.zeros(len(info.key))
+def with_errors(info: SampleInfo, facts: TableFacts) -> tuple[np.ndarray, np.ndarray]:
+    """Weights by a survival curve, and their relative standard errors, float64[B] each; NaN in strata without a curve."""
+    name = CUT_BY[facts.inclusion_rule]
+    x = info.rule[name] if name in info.rule else getattr(info, name)
+    known = curves(facts.start_log, facts.inclusion_rule)
+    if len(known) == 1 and known[0] is not None:
+        weights, errors = known[0].inverse_at(x)
+        lost = np.isnan(x) | (info.rule["stratum"] != 0)
+        return (np.where(lost, np.nan, weights), errors) if lost.any() else (weights, errors)
+    stratum = strata_of(facts.start_log, info.shard, info.rule["stratum"])
+    weights, errors = np.full(len(x), np.nan), np.full(len(x), np.nan)
+    for number in np.unique(stratum):
+        curve = known[number] if number >= 0 else None
+        if curve is not None:
+            mine = (stratum == number) & ~np.isnan(x)
+            weights[mine], errors[mine] = curve.inverse_at(x[mine])
+    return weights, errors
 
 
 def kept_share(delay_s: np.ndarray, most_lag: float, period_s: float) -> np.ndarray:
@@ -74,21 +86,6 @@ def pool_factor(info: SampleInfo, facts: TableFacts) -> np.ndarray:
     if not (stratum >= 0).any():
         return np.full(len(stratum), np.nan)
     return np.where(stratum >= 0, pool_weights(facts.start_log)[stratum], np.nan)
-
-
-def _per_stratum(info: SampleInfo, facts: TableFacts, *, relative_error: bool) -> np.ndarray:
-    """Survival of each item, or the relative standard error of one over it; NaN in strata without a curve. float64[B]."""
-    name = CUT_BY[facts.inclusion_rule]
-    x = info.rule[name] if name in info.rule else getattr(info, name)
-    stratum = strata_of(facts.start_log, info.shard, info.rule["stratum"])
-    found = np.full(len(x), np.nan)
-    known = curves(facts.start_log, facts.inclusion_rule)
-    for number in np.unique(stratum):
-        curve = known[number] if number >= 0 else None
-        if curve is not None:
-            mine = (stratum == number) & np.isfinite(x)
-            found[mine] = np.sqrt(curve.log_variance_at(x[mine])) if relative_error else curve.positive_at(x[mine])
-    return found
 
 
 def _start_rate(info: SampleInfo, summaries: Summaries) -> np.ndarray:

@@ -68,6 +68,6 @@ class LearnerMeter:
 
 
 def mean_error(relative_errors: np.ndarray) -> float:
-    """Mean relative standard error of a batch's weights, of those that have one; float32[B]."""
+    """Mean relative standard error of a batch's weights, of those that have one; float64[B]."""
     known = relative_errors[np.isfinite(relative_errors)]
     return float(known.mean()) if len(known) else 0.0

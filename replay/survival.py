@@ -9,6 +9,7 @@ Curves are made of tables of counts, because counts of several shards can be add
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -67,14 +68,20 @@ class SurvivalCurve:
     survival: np.ndarray
     log_variance: np.ndarray
 
+    @cached_property
+    def inverse(self) -> tuple[np.ndarray, np.ndarray]:
+        """1 / P(T >= x) of each step, never infinite, and its relative standard error: float64[M + 1] each."""
+        return 1.0 / np.maximum(self.survival, self.least), np.sqrt(self.log_variance)
+
+    def inverse_at(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """`inverse` at x. A little generous about ties: what was seen could be seen, so its own start counts."""
+        step = np.searchsorted(self.time, x * (1.0 - NEARLY) - NEARLY, side="left")
+        weight, error = self.inverse
+        return weight[step], error[step]
+
     def at(self, x: np.ndarray) -> np.ndarray:
         """P(T >= x): float64, same shape as x."""
         return self.survival[np.searchsorted(self.time, x, side="left")]
-
-    def positive_at(self, x: np.ndarray) -> np.ndarray:
-        """`at`, a little generous about ties and never 0: what was seen could be seen, so its own start counts."""
-        survival: np.ndarray = np.maximum(self.at(x - NEARLY * (1.0 + x)), self.least)
-        return survival
 
     @property
     def least(self) -> float:

@@ -16,7 +16,7 @@ import numpy as np
 
 from replay.ess_floor import EssFloor
 from replay.facts import TableFacts
-from replay.inclusion import inclusion_weights, ones, pool_factor, relative_errors
+from replay.inclusion import CUT_BY, inclusion_weights, ones, pool_factor, with_errors
 from sojourn.config.schema import TableSettings
 from sojourn.errors import ConfigError
 from sojourn.experience import Columns, SampleInfo
@@ -76,7 +76,7 @@ class Weighted:
 
     loss_weight: float32[B], product of the factors.  factors: float32[B] by name.  ess_share: effective share of the batch.
     capped: weights cut at the cap.  repaired: raw weights that were negative or not finite; they count as average ones.
-    errors: relative standard errors float32[B] of the factors that were estimated.
+    errors: relative standard errors float64[B] of the factors that were estimated, NaN: not known.
     """
 
     loss_weight: np.ndarray
@@ -126,7 +126,8 @@ class Weigher:
 
     def weigh(self, columns: Columns, info: SampleInfo, facts: TableFacts) -> Weighted:
         """Factors and their product for one batch."""
-        raw = self._raw(columns, info, facts)
+        weight, errors = self._duration_weight(columns, info, facts)
+        raw = self._raw(weight, info, facts)
         if self._floor:
             raw = self._floor.temper(raw)
         cap = self._table.duration.cap or len(info.key) ** 0.5
@@ -137,15 +138,14 @@ class Weigher:
             loss_weight = loss_weight * factors[name]
         capped = sum(cut for _, cut, _ in normalised.values())
         repaired = sum(mended for _, _, mended in normalised.values())
-        return Weighted(loss_weight, factors, effective_share(loss_weight), capped, repaired, self._errors(info, facts))
+        return Weighted(loss_weight, factors, effective_share(loss_weight), capped, repaired, errors)
 
-    def _raw(self, columns: Columns, info: SampleInfo, facts: TableFacts) -> dict[str, np.ndarray]:
-        """Factors before their means: duration, pool, and priority, which the draws follow where there are priorities.
+    def _raw(self, weight: np.ndarray, info: SampleInfo, facts: TableFacts) -> dict[str, np.ndarray]:
+        """Factors before their means: duration (weight), pool, and priority, which the draws follow where there are priorities.
 
         Where the draws follow the duration weight as well, it is no factor any more, and the rest of the probability is the
         priority's part: importance anneals that part alone.
         """
-        weight = self._duration_weight(columns, info, facts)
         raw = {"duration": ones(len(info.key)) if self._by_draw else weight}
         if self._table.duration.weight == "pool":
             raw["pool"] = pool_factor(info, facts)
@@ -154,17 +154,16 @@ class Weigher:
             raw["priority"] = importance_weights(probability, info.table_items, self._importance_exponent(facts))
         return raw
 
-    def _errors(self, info: SampleInfo, facts: TableFacts) -> dict[str, np.ndarray]:
-        if not self._estimates or facts.inclusion_rule == "one":
-            return {}
-        return {"duration": relative_errors(info, facts).astype(np.float32)}
-
-    def _duration_weight(self, columns: Columns, info: SampleInfo, facts: TableFacts) -> np.ndarray:
+    def _duration_weight(self, columns: Columns, info: SampleInfo, facts: TableFacts) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """The weight, float[B], and its relative standard error, if it was estimated."""
+        if self._estimates and facts.inclusion_rule in CUT_BY:
+            weight, error = with_errors(info, facts)
+            return weight, {"duration": error}
         weight = self._weighting(columns, info, facts)
         if weight.shape != info.key.shape:
             name = self._table.duration.weight
             raise ConfigError(f"weighting {name!r} must return one weight an item, shape {info.key.shape}, got {weight.shape}")
-        return weight
+        return weight, {}
 
     def _importance_exponent(self, facts: TableFacts) -> float:
         table = self._table

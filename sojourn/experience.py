@@ -126,7 +126,7 @@ class Batch:
       observation* [B, L + 1, ...]; action* [B, L, ...]; reward, duration_s, terminated, truncated, log_prob, policy_version,
       end_kind, mask [B, L]; core_state.* [B, ...] before step 0; length int32[B]; extras [B, L, ...] or [B, ...].
     loss_weight: float32[B], product of the factors.  factors: by name, float32[B] each.
-    factor_errors: relative standard errors of those factors that were estimated, float32[B] each.
+    factor_errors: relative standard errors of those factors that were estimated, float64[B] each, NaN: not known.
     """
 
     table: str

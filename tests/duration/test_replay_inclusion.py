@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from replay.facts import TableFacts, merge_facts
-from replay.inclusion import inclusion_weights, kept_share, pool_factor, relative_errors
+from replay.inclusion import inclusion_weights, kept_share, pool_factor, with_errors
 from replay.start_summary import StartSummary, start_rates
 from replay.weighting import Weigher
 from sojourn.config.schema import TableSettings
@@ -200,7 +200,7 @@ def test_start_rates_of_two_shards_add_up_on_the_learners_clock():
 
 def test_the_relative_error_is_that_of_the_binomial_share_by_clusters():
     said = facts("window", [stratum(**{**windows(1.0, 2.0, 3.0, 4.0), "clusters": 2})])
-    assert relative_errors(info([1.0, 3.0]), said) == pytest.approx([0.0, np.sqrt(0.5 / (0.5 * 2))])
+    assert with_errors(info([1.0, 3.0]), said)[1] == pytest.approx([0.0, np.sqrt(0.5 / (0.5 * 2))])
 
 
 def test_where_draws_follow_the_weight_only_the_priority_part_is_annealed():

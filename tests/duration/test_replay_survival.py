@@ -99,4 +99,4 @@ def test_what_was_seen_never_has_survival_zero_even_at_the_very_end_of_its_windo
     curve = remaining_window(np.array([3.0, 5.0 - 1e-12]))
 
     assert curve.at(np.array([5.0])) == 0.0
-    assert curve.positive_at(np.array([5.0, 6.0])) == pytest.approx([0.5, 0.5])
+    assert curve.inverse_at(np.array([5.0, 6.0]))[0] == pytest.approx([2.0, 2.0])
