@@ -138,7 +138,9 @@ async def test_windows_of_a_pool_are_numbered_and_nonsense_is_refused(serve: Any
         with pytest.raises(grpc.aio.AioRpcError, match="say hello first"):
             await service.client.stub.EndWindow(pb.EndWindowRequest(client_id="actor-0"))
         await service.client.hello("actor-0")
-        ends = [await service.client.stub.EndWindow(pb.EndWindowRequest(client_id="actor-0", pool=pool)) for pool in ("", "a", "")]
+        ends = [
+            await service.client.stub.EndWindow(pb.EndWindowRequest(client_id="actor-0", pool=pool)) for pool in ("", "a", "")
+        ]
         assert [end.window for end in ends] == [1, 1, 2]
         for ago_s in (-1.0, float("nan"), float("inf")):
             with pytest.raises(grpc.aio.AioRpcError, match="ago_s") as caught:
