@@ -70,7 +70,7 @@ class Lanes:
         """who: pool and speed_class.  host_s: what the clock of the lanes' host shows at a time of the world's clock."""
         self.counts = [LaneCounts(lane, started=0) for lane in range(lanes)]
         self.running: dict[int, Run] = {}
-        self._world, self._name, self._shard = world, name, shard
+        self._world, self._name, self.shard = world, name, shard
         self._clock, self._host_s = world.clock, host_s
         self._connection = world.actor(name, shard=shard, now_s=lambda: host_s(world.clock.now_s), **who)
         self._choose = choose
@@ -88,6 +88,11 @@ class Lanes:
         while self._heap and self.running.get(self._heap[0].lane) is not self._heap[0]:
             heapq.heappop(self._heap)  # it was cut short
         return self._heap[0].ends_at_s if self._heap else float("inf")
+
+    @property
+    def oldest_s(self) -> float:
+        """When the action began that has run longest, infinity if none runs."""
+        return min((run.started_at_s for run in self.running.values()), default=float("inf"))
 
     def start(self, lane: int, at_s: float) -> Run:
         """The lane, which rests, chooses an action and begins it."""
@@ -170,7 +175,7 @@ class Lanes:
 
     def _heard(self) -> tuple[int, int, int]:
         """Starts, ends and running actions of these lanes, as far as the service knows."""
-        clients = self._world.info(self._shard).clients
+        clients = self._world.info(self.shard).clients
         return next((c.started, c.ended, c.running) for c in clients if c.client_id == self._name)
 
     def end_window(self, pool: str = "") -> None:

@@ -20,13 +20,14 @@ class Claim:
     """A number that a row measures.
 
     exact: what theory says; None: there is no formula, it is only printed.  naive: what a wrong rule would give; None: nothing to tell
-    apart.  tolerance: of numbers without chance.
+    apart.  tolerance: of numbers without chance, that is, where all replicates agree or `chance` is False.
     """
 
     name: str
     exact: float | None = None
     naive: float | None = None
     tolerance: float = TOLERANCE
+    chance: bool = True
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Verdict:
         exact, naive, error = self.claim.exact, self.claim.naive, self.standard_error
         if exact is None:
             return True
-        if error == 0.0:
+        if error == 0.0 or not self.claim.chance:
             return abs(self.mean - exact) <= self.claim.tolerance
         sharp = naive is None or error <= abs(naive - exact) / POWER
         return sharp and abs(self.mean - exact) <= STANDARD_ERRORS * error

@@ -37,6 +37,12 @@ def test_without_chance_the_tolerance_decides(value, agrees):
     assert verdict(Claim("share", 0.5), [value] * 10).agrees is agrees
 
 
+def test_a_number_without_chance_may_differ_by_rounding_from_replicate_to_replicate():
+    rounding = [1e-8, 2e-8] * 5
+    assert verdict(Claim("difference", 0.0, chance=False), rounding).agrees
+    assert not verdict(Claim("difference", 0.0, chance=False), [0.01 + noise for noise in rounding]).agrees
+
+
 def test_the_standard_error_is_that_of_the_mean_over_replicates():
     values = [1.0, 2.0, 3.0, 6.0]  # sum of squares about 3: 14; variance 14 / 3
     assert verdict(Claim("printed"), values).standard_error == pytest.approx((14 / 3 / 4) ** 0.5)

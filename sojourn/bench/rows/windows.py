@@ -87,7 +87,8 @@ def in_windows(world: World, fleets: Sequence[Lanes], windows: int, window_s: fl
                 lanes.settle()
             else:
                 lanes.report()
-        fleets[0].end_window()
+        for lanes in {lanes.shard: lanes for lanes in fleets}.values():
+            lanes.end_window()  # the fleets are one pool
     for lanes in fleets:
         lanes.settle()
     world.clock.now_s += window_s  # summaries of the start log are made anew after a while
