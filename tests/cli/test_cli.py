@@ -114,7 +114,7 @@ def test_a_factory_is_found_in_the_folder_where_the_command_is_given(here, sojou
 def test_list_prints_one_name_a_line(sojourn):
     code, out, _ = sojourn("list", "algorithms")
     assert code == 0
-    assert [text.split()[0] for text in out.splitlines()] == ["sac", "dqn"]
+    assert [text.split()[0] for text in out.splitlines()] == ["sac", "dqn", "vtrace", "ppo"]
     assert "sojourn/Catch-v0\n" in sojourn("list", "envs", "catch")[1]
     assert [text.split()[0] for text in sojourn("list", "samplers")[1].splitlines()] == ["prioritised", "uniform", "fifo"]
 
