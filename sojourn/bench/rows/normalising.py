@@ -53,7 +53,6 @@ def segment(slow: np.ndarray, value: np.ndarray, slow_s: float, first: int, epis
         log_prob=np.zeros(steps, np.float32),
         policy_version=np.zeros(steps, np.int64),
         closed=True,
-        priority=duration_s.astype(np.float32),
     )
 
 
@@ -101,12 +100,8 @@ def _gradients(batch: Batch) -> tuple[float, float]:
 
 def draws(size: Size, rng: np.random.Generator) -> Mapping[str, float]:
     """Variance of batch means where the weight multiplies the loss, over that where it drives the draw."""
-    ring = {"sampler": "prioritised", "consume": False, "capacity_steps": RING_STEPS + 64, "importance_exponent": 0.0}
-    ring |= {"importance_exponent_end": 0.0}
-    tables = {
-        "weight": {**ring, "sampler": "uniform", "duration": {"weight": "linear"}},
-        "draw": {**ring, "priority_exponent": 1.0, "duration": {"weight": "none"}},
-    }
+    ring = {"sampler": "uniform", "consume": False, "capacity_steps": RING_STEPS + 64}
+    tables = {way: {**ring, "duration": {"weight": "linear", "apply": way}} for way in ("weight", "draw")}
     with World(tables, labels=("slow", "value"), seed=int(rng.integers(1 << 31))) as world:
         slow = rng.random(RING_STEPS) < 1.0 / (1.0 + RING_RATIO)
         insert(world, world.actor(), slow, rng.standard_normal(RING_STEPS), RING_RATIO)

@@ -12,7 +12,7 @@ from sojourn.bench.shares import take
 from sojourn.bench.verdict import Claim
 from sojourn.bench.world import BEGIN_S, World
 
-LANES = 32
+LANES = 16
 SLOWER = 1.3
 AHEAD_S = 3_600.0
 DRIFT = 0.01
@@ -67,7 +67,7 @@ def measured(seed: int, windows: int, condition: str) -> np.ndarray:
 
 def places(size: Size, rng: np.random.Generator) -> Mapping[str, float]:
     """Largest relative changes of weights from those of one shard and one clock, and how far the slow share moves with a drift."""
-    seed, windows = int(rng.integers(1 << 31)), size.of(30, 4)
+    seed, windows = int(rng.integers(1 << 31)), size.of(40, 3)
     usual, *others = (measured(seed, windows, condition) for condition in CONDITIONS)
     changes = [relative_changes(usual, other) for other in others]
     found = {condition: float(change.max()) for condition, change in zip(CONDITIONS[1:], changes, strict=True)}
