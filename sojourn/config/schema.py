@@ -5,17 +5,30 @@ No torch, no I/O. `sojourn.config.load` reads files and overrides into these mod
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from sojourn.config.algorithms import AlgorithmSettings, NetworkSettings, SacSettings
-from sojourn.config.plugin_names import Remover, Sampler, Weight
+from sojourn.config.section import Section
+from sojourn.config.tables import LimiterSettings, TableDurationSettings, TableSettings
 
-
-class Section(BaseModel):
-    """A section of the file: frozen, and an unknown key is an error. `name: 12` is the text "12"."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, coerce_numbers_to_str=True)
-
+__all__ = [
+    "ActorSettings",
+    "Config",
+    "DurationSettings",
+    "EnvironmentSettings",
+    "EvaluationSettings",
+    "ExtraColumn",
+    "FleetSettings",
+    "LearnerSettings",
+    "LimiterSettings",
+    "MetricsSettings",
+    "ParameterSettings",
+    "ReplaySettings",
+    "RunSettings",
+    "Section",
+    "TableDurationSettings",
+    "TableSettings",
+]
 
 COLUMN_NAME = r"^[a-z][a-z0-9_]*$"
 DEVICE = r"^(auto|cpu|cuda(:\d+)?)$"
@@ -86,7 +99,7 @@ class EnvironmentSettings(Section):
     """The environment and how its steps are treated."""
 
     id: str = "Pendulum-v1"  # Gymnasium id, "module:Id" or "package.module:factory"
-    kwargs: dict[str, Any] = {}
+    kwargs: dict[str, Any] = Field(default_factory=dict)
     wrappers: tuple[str, ...] = ()  # "package.module:attr", applied in order
     wrapper_kwargs: tuple[dict[str, Any], ...] = ()  # one per wrapper, or empty
     frame_stack: int = Field(1, ge=1, le=16)
@@ -106,7 +119,9 @@ class DurationSettings(Section):
 
     clock: Literal["wall", "env"] = "wall"
     time_unit_s: float = Field(1.0, gt=0)  # the discount is per so many seconds where an objective discounts in time
-    pool_shares: dict[str, float] = {}  # wanted share of each actor pool, for `weight: pool`; empty: equal
+    pool_shares: dict[str, float] = Field(
+        default_factory=dict
+    )  # wanted share of each actor pool, for `weight: pool`; empty: equal
 
     @field_validator("pool_shares")
     @classmethod
@@ -115,107 +130,6 @@ class DurationSettings(Section):
             if share <= 0.0:
                 raise ValueError(f"the share of pool {pool!r} must be above 0, got {share:g}")
         return shares
-
-
-class LimiterSettings(Section):
-    """How fast samples may be drawn for what was inserted."""
-
-    samples_per_insert: float | None = Field(256.0, gt=0)  # None: no limit either way
-    min_size: int = Field(1_000, ge=1)  # items before the first draw
-    tolerance: float | None = Field(None, gt=0)  # in samples; None: chosen from batch and message size
-    unit: Literal["items", "seconds"] = "items"
-    seconds_cap: float = Field(60.0, gt=0)  # an item's duration counts at most so much
-
-
-class TableDurationSettings(Section):
-    """Duration weighting of a table's draws (docs/duration.md)."""
-
-    weight: Weight = "inclusion"  # none | linear | inclusion | pool | package.module:attr
-    rule: Literal["auto", "one", "window", "episode_window", "censoring", "start_rate"] = "auto"  # which law inclusion corrects
-    apply: Literal["weight", "draw"] = "weight"
-    applies_to: Literal["policy", "all"] | None = None  # None: policy for linear, all for the others
-    cap: float | None = Field(None, gt=0)  # on the normalised weight; None: sqrt(batch size)
-
-
-class TableSettings(Section):
-    """One table: which items it makes of the rows, and how they are drawn and removed."""
-
-    item: Literal["transition", "sequence", "segment"] = "transition"
-    n_step: int = Field(1, ge=1, le=64)
-    length: int = Field(80, ge=1)  # sequence and segment: steps
-    period: int = Field(40, ge=1)  # sequence: steps between starts
-    burn_in: int = Field(0, ge=0)  # sequence: first steps that only warm the state
-    capacity_steps: int = Field(1_000_000, ge=64)
-    capacity_bytes: int = Field(2_000_000_000, ge=1_000_000)
-    sampler: Sampler = "prioritised"  # prioritised | uniform | fifo | package.module:attr
-    priority_exponent: float = Field(0.6, ge=0, le=2)
-    importance_exponent: float = Field(0.4, ge=0, le=1)
-    importance_exponent_end: float = Field(1.0, ge=0, le=1)  # reached linearly at run.env_steps
-    remover: Remover = "fifo"  # fifo | lowest_priority | start_age | version_age | package.module:attr
-    horizon_s: float | None = Field(None, gt=0)  # start_age: items leave so long after their first action began
-    horizon_versions: int | None = Field(None, ge=0)  # version_age: items leave when their policy is more versions old
-    max_staleness: int | None = Field(None, ge=0)  # policy versions that an item may be behind
-    on_stale: Literal["gate", "drop", "none"] = "gate"  # what sees to it: starts wait, late items are dropped, or nothing does
-    max_times_sampled: int = Field(0, ge=0)  # 0: no limit
-    order: Literal["completion", "start"] = "completion"  # fifo sampler only
-    consume: bool = False  # drawn items are leased and removed when consumed (fifo tables)
-    limiter: LimiterSettings = LimiterSettings()
-    duration: TableDurationSettings = TableDurationSettings()
-
-    @model_validator(mode="after")
-    def _possible(self) -> "TableSettings":
-        if self.limiter.min_size > self.capacity_steps:
-            raise ValueError(
-                f"limiter.min_size {self.limiter.min_size} is above capacity_steps {self.capacity_steps}: no draw could ever be made"
-            )
-        if self.item == "sequence" and self.burn_in >= self.length:
-            raise ValueError(f"burn_in {self.burn_in} must be below length {self.length}")
-        if self.order == "start" and self.sampler != "fifo":
-            raise ValueError(f"order: start needs sampler: fifo, got {self.sampler}")
-        if self.consume and self.sampler != "fifo":
-            raise ValueError(f"consume needs sampler: fifo, got {self.sampler}")
-        if self.consume and self.max_times_sampled > 1:
-            raise ValueError("a consuming table hands each item out once: leave max_times_sampled at 0")
-        if self.max_staleness is not None and self.on_stale == "gate" and self.sampler != "fifo":
-            raise ValueError(
-                f"on_stale: gate needs sampler: fifo, which consumes what it drew; got {self.sampler}: write drop or none"
-            )
-        self._check_horizons()
-        self._check_draw()
-        return self
-
-    @property
-    def steps_per_item(self) -> int:
-        """Environment steps for each of which there is no other item."""
-        if self.item == "transition":
-            return 1
-        return min(self.period, self.length) if self.item == "sequence" else self.length
-
-    def _check_horizons(self) -> None:
-        for remover, key, horizon in (
-            ("start_age", "horizon_s", self.horizon_s),
-            ("version_age", "horizon_versions", self.horizon_versions),
-        ):
-            if (self.remover == remover) != (horizon is not None):
-                raise ValueError(
-                    f"remover: start_age needs horizon_s and version_age horizon_versions, no other one; got {key}: "
-                    f"{horizon} with remover: {self.remover}"
-                )
-
-    def _check_draw(self) -> None:
-        """Draws can follow a weight only if it is known when the item is made."""
-        if self.duration.apply == "weight":
-            return
-        if self.sampler not in ("prioritised", "uniform"):
-            raise ValueError(f"duration.apply: draw needs sampler: prioritised or uniform, got {self.sampler}")
-        if self.duration.weight not in ("none", "linear", "inclusion"):
-            raise ValueError(
-                f"duration.apply: draw needs a weight that is known at insertion: linear or inclusion, got {self.duration.weight}"
-            )
-        if self.duration.rule not in ("auto", "one"):
-            raise ValueError(
-                f"duration.apply: draw needs a rule that is known at insertion; {self.duration.rule} is estimated later: write apply: weight"
-            )
 
 
 class ReplaySettings(Section):
@@ -260,7 +174,7 @@ class FleetSettings(Section):
 class ActorSettings(FleetSettings):
     """The default fleet, and further named ones."""
 
-    fleets: dict[str, FleetSettings] = {}
+    fleets: dict[str, FleetSettings] = Field(default_factory=dict)
     outage_buffer_bytes: int = Field(268_435_456, ge=1_000_000)
 
 
@@ -307,7 +221,7 @@ class Config(Section):
     reward_timing: Literal["start", "end", "spread"] = "start"
     algorithm: AlgorithmSettings = SacSettings()
     network: NetworkSettings = NetworkSettings()
-    tables: dict[str, TableSettings] = {"replay": TableSettings()}
+    tables: dict[str, TableSettings] = Field(default_factory=lambda: {"replay": TableSettings()})
     replay: ReplaySettings = ReplaySettings()
     parameters: ParameterSettings = ParameterSettings()
     actors: ActorSettings = ActorSettings()
