@@ -5,7 +5,6 @@ Imports and runs the environment's own code. What a user can get wrong ends as E
 
 import importlib
 import inspect
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -33,13 +32,10 @@ def make_environment(settings: EnvironmentSettings, *, render: bool = False) -> 
     kwargs = dict(settings.kwargs)
     factory = _factory_of(settings.id)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # "v4 is out of date" in every process of every actor
-            environment = (
-                _make_registered(settings, kwargs, render)
-                if factory is None
-                else _call(factory, kwargs, settings.max_episode_steps, render)
-            )
+        if factory is None:
+            environment = _make_registered(settings, kwargs, render)
+        else:
+            environment = _call(factory, kwargs, settings.max_episode_steps, render)
     except (gym.error.Error, ImportError) as error:
         raise EnvironmentFault(f"environment {settings.id!r} cannot be made: {error}") from error
     except (TypeError, ValueError) as error:

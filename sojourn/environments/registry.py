@@ -1,6 +1,7 @@
 """Which environments come with Sojourn, and what an unknown id may have meant. Touches Gymnasium's registry only."""
 
 import difflib
+import warnings
 
 import gymnasium as gym
 
@@ -15,7 +16,12 @@ OURS = {
 
 
 def register() -> None:
-    """Register our ids with Gymnasium. Calling it again changes nothing."""
+    """Register our ids with Gymnasium. Calling it again changes nothing.
+
+    Gymnasium's remark that an id is out of date is not repeated by every process of every actor. (The filter stays: putting it
+    back, as `warnings.catch_warnings` does, would undo what other threads have set meanwhile.)
+    """
+    warnings.filterwarnings("ignore", r".*is out of date\. You should consider upgrading", DeprecationWarning)
     for name, entry_point in OURS.items():
         if name not in gym.registry:
             gym.register(name, entry_point=entry_point)

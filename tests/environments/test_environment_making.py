@@ -132,3 +132,8 @@ def test_an_environment_made_without_rendering_says_that_it_has_no_frames():
     environment.reset(seed=0)
     with pytest.raises(EnvironmentFault, match="no video of Pendulum-v1"):
         render_frame(environment)
+
+
+def test_an_id_that_is_out_of_date_is_made_without_a_word(recwarn):
+    make_environment(EnvironmentSettings(id="HalfCheetah-v4")).close()
+    assert [str(warning.message) for warning in recwarn] == []
