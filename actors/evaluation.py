@@ -35,8 +35,8 @@ def run(context: RoleContext) -> None:
     Raises HungError when an environment does not return, and what the parameter service refuses.
     """
     metrics = Metrics("evaluator")
-    host = context.config.metrics.host
-    context.announce(metrics=f"{host}:{metrics.serve(host, 0)}")
+    wanted = context.config.metrics
+    context.announce(metrics=f"{wanted.host}:{metrics.serve(wanted.host, wanted.port)}")
     assert context.parameters is not None
     watcher = Watcher(context.parameters, run_id=context.run_id, client_id=context.name)
     try:

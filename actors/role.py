@@ -48,8 +48,8 @@ def run(context: RoleContext) -> None:
     fleet, settings = fleet_of(context.config, context.fleet)
     torch.set_num_threads(fleet.threads)
     metrics = Metrics("actor")
-    host = context.config.metrics.host
-    context.announce(metrics=f"{host}:{metrics.serve(host, 0)}")
+    wanted = context.config.metrics
+    context.announce(metrics=f"{wanted.host}:{metrics.serve(wanted.host, wanted.port)}")
     schema = describe(settings, context.config)
     with ExitStack() as stack:
         leaving = threading.Event()

@@ -36,8 +36,8 @@ def run(context: RoleContext) -> None:
     torch.set_num_threads(config.learners.threads)
     keep_freed_memory()
     metrics = Metrics("learner")
-    host = config.metrics.host
-    context.announce(metrics=f"{host}:{metrics.serve(host, 0)}")
+    wanted = config.metrics
+    context.announce(metrics=f"{wanted.host}:{metrics.serve(wanted.host, wanted.port)}")
     with ExitStack() as stack:
         connection = _connect(context, metrics)
         stack.callback(connection.close)

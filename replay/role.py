@@ -14,9 +14,9 @@ def run(context: RoleContext) -> None:
     Raises ConfigError, UnavailableError (no Redis, a taken port) or ContractError (another service has taken the shard over).
     """
     metrics = Metrics("replay")
-    metrics_host = context.config.metrics.host
-    metrics_port = metrics.serve(metrics_host, 0)
-    asyncio.run(_serve(context, metrics, f"{metrics_host}:{metrics_port}"))
+    wanted = context.config.metrics
+    metrics_port = metrics.serve(wanted.host, wanted.port)
+    asyncio.run(_serve(context, metrics, f"{wanted.host}:{metrics_port}"))
 
 
 async def _serve(context: RoleContext, metrics: Metrics, metrics_at: str) -> None:

@@ -4,13 +4,17 @@ A role makes one `Metrics(role)`; it holds exactly the series that `SERIES` list
 Labels come from small fixed sets. docs/metrics.md describes each series; a test compares both ways against live roles.
 """
 
+import errno
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
 
+from sojourn.errors import ConfigError
+
 Kind = Literal["counter", "gauge", "histogram"]
+PORTS_TRIED = 1_000
 Role = Literal["replay", "parameters", "actor", "evaluator", "learner"]
 
 LATENCY_S = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
@@ -464,9 +468,22 @@ class Metrics:
         return self._histograms[name]
 
     def serve(self, host: str, port: int) -> int:
-        """Serve the registry over HTTP on a daemon thread; port 0 takes any free one. Returns the port."""
-        server, _ = start_http_server(port, addr=host, registry=self.registry)
-        return int(server.server_port)
+        """Serve the registry over HTTP on a daemon thread. Returns the port.
+
+        port: the first to try; a taken one is passed over for the next, so that the roles of one machine line up. 0: any free one.
+        Raises ConfigError if the host is none of this machine, or the ports up to `PORTS_TRIED` further on are all taken.
+        """
+        for tried in range(port, min(port + PORTS_TRIED, 65_536)):
+            try:
+                server, _ = start_http_server(tried, addr=host, registry=self.registry)
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE:
+                    raise ConfigError(
+                        f"metrics cannot be served at {host}:{tried}: {error.strerror}; change metrics.host"
+                    ) from error
+            else:
+                return int(server.server_port)
+        raise ConfigError(f"metrics.port {port}: it and all that follow are taken; choose another, or 0 for any free one")
 
 
 def names_of(role: Role) -> Sequence[str]:

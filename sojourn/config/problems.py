@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from sojourn.config.algorithms import KNOWN_ALGORITHMS
 from sojourn.config.keys import suggestion
-from sojourn.config.schema import COLUMN_NAME, DEVICE
+from sojourn.config.schema import COLUMN_NAME, DEVICE, REDIS_URL
 from sojourn.config.yaml_text import KeyPath
 
 _NEEDS = {
@@ -34,6 +34,7 @@ _NEEDS = {
 _PATTERNS = {
     COLUMN_NAME: "lower-case letters, digits and _, a letter first",
     DEVICE: "auto, cpu, cuda or cuda:N",
+    REDIS_URL: "empty, or begin with redis://, rediss:// or unix://",
 }
 _BOUNDS = {
     "greater_than": ("above", "gt"),

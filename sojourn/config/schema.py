@@ -31,6 +31,7 @@ __all__ = [
 ]
 
 COLUMN_NAME = r"^[a-z][a-z0-9_]*$"
+REDIS_URL = r"^(|(rediss?|unix)://.+)$"
 DEVICE = r"^(auto|cpu|cuda(:\d+)?)$"
 
 
@@ -138,7 +139,7 @@ class ReplaySettings(Section):
     shards: int = Field(1, ge=1, le=256)
     addresses: tuple[str, ...] = ()  # running services; empty: started with the run
     durability: Literal["memory", "process", "disk", "replica"] = "process"
-    redis_url: str = ""  # redis:// or unix://; empty: an embedded server
+    redis_url: str = Field("", pattern=REDIS_URL)  # redis://, rediss:// or unix://; empty: an embedded server
     redis_memory_bytes: int = Field(4_000_000_000, ge=16_000_000)
     max_message_bytes: int = Field(8_388_608, ge=65_536)
     insert_window: int = Field(16, ge=1, le=1024)
@@ -208,7 +209,7 @@ class MetricsSettings(Section):
     """Prometheus endpoints."""
 
     host: str = "127.0.0.1"
-    port: int = Field(0, ge=0, le=65_535)  # of the first role; 0: any free port per process
+    port: int = Field(0, ge=0, le=65_535)  # the first that a role tries, then the next one; 0: any free port
 
 
 class Config(Section):

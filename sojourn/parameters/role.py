@@ -13,9 +13,9 @@ STOP_POLL_S = 0.1
 def run(context: RoleContext) -> None:
     """Serve the run's parameters from RUN/parameters until `context.stop` is set."""
     metrics = Metrics("parameters")
-    metrics_host = context.config.metrics.host
-    metrics_port = metrics.serve(metrics_host, 0)
-    asyncio.run(_serve(context, metrics, f"{metrics_host}:{metrics_port}"))
+    wanted = context.config.metrics
+    metrics_port = metrics.serve(wanted.host, wanted.port)
+    asyncio.run(_serve(context, metrics, f"{wanted.host}:{metrics_port}"))
 
 
 async def _serve(context: RoleContext, metrics: Metrics, metrics_at: str) -> None:

@@ -36,6 +36,10 @@ def refusal(tmp_path, text, *overrides):
         ("run:\n  target_return: .nan\n", "x.yaml:2: run.target_return must be a finite number, got nan"),
         ("actors:\n  rollout: fast\n", "x.yaml:2: actors.rollout must be lockstep or asynchronous, got 'fast'"),
         ("learners:\n  device: gpu\n", "x.yaml:2: learners.device must be auto, cpu, cuda or cuda:N, got 'gpu'"),
+        (
+            "replay:\n  redis_url: localhost:6379\n",
+            "x.yaml:2: replay.redis_url must be empty, or begin with redis://, rediss:// or unix://, got 'localhost:6379'",
+        ),
         ("algorithm: sax\n", "x.yaml:1: unknown algorithm 'sax'; known: sac, dqn, vtrace, ppo; or give package.module:attribute"),
         (
             "algorithm: [sac]\n",
