@@ -67,11 +67,17 @@ class Counting(gym.Env[np.ndarray, Any]):
     def _fault_now(self) -> str:
         if not self._fault or self._step != self._fault_at:
             return ""
-        if self._once:
-            if Path(self._once).exists():
-                return ""
-            Path(self._once).touch()
-        return self._fault
+        return self._fault if self._is_first() else ""
+
+    def _is_first(self) -> bool:
+        """Whether the fault may come: once for all environments, those of other processes too."""
+        if not self._once:
+            return True
+        try:
+            Path(self._once).touch(exist_ok=False)
+        except FileExistsError:
+            return False
+        return True
 
     def _wrong(self, fault: str) -> Any:
         observation = self._observe()

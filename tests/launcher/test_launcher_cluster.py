@@ -40,6 +40,7 @@ from sojourn.launcher import train
 address, folder, *overrides = sys.argv[1:]
 sys.exit(train(load_config(None, overrides), Path(folder), run_id="run", address=address))
 """
+ROLES = ("replay-0", "parameters-0", "learner-0", "actor-0", "evaluator-0")
 SMALL = [
     "network.hidden=[16]",
     "learners.batch_size=32",
@@ -78,7 +79,7 @@ def cluster(environment: dict[str, str]) -> Iterator[str]:
 def hosts(folder: Path) -> dict[str, str]:
     """Host of each role that has announced an endpoint."""
     found = {}
-    for name in ("replay-0", "parameters-0", "learner-0", "actor-0", "evaluator-0"):
+    for name in ROLES:
         try:
             found[name] = announced(folder, name).metrics.rpartition(":")[0]
         except UnavailableError:
@@ -93,7 +94,7 @@ def test_services_stay_with_the_launcher_and_clients_find_them_from_another_node
     process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     seen: dict[str, str] = {}
     deadline_s = time.monotonic() + DEADLINE_S
-    while process.poll() is None and not (tmp_path / "run" / "evaluations.jsonl").exists():
+    while process.poll() is None and not (len(seen) == len(ROLES) and (tmp_path / "run" / "evaluations.jsonl").exists()):
         assert time.monotonic() < deadline_s, seen
         seen.update(hosts(tmp_path / "run"))
         time.sleep(0.1)
