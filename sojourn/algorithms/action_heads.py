@@ -35,6 +35,10 @@ class Distribution(ABC):
         """Of actions [N, D], float32[N]."""
 
     @abstractmethod
+    def score(self, action: Tensor) -> Tensor:
+        """Gradient of `log_prob` by logits, or by means in units of their spread: float32[N, E], of mean 0 for the policy's actions."""
+
+    @abstractmethod
     def entropy(self) -> Tensor:
         """float32[N]."""
 
@@ -55,6 +59,11 @@ class Branches(Distribution):
 
     def log_prob(self, action: Tensor) -> Tensor:
         return self.log_choice.gather(2, action[..., None]).squeeze(2).sum(dim=1)
+
+    def score(self, action: Tensor) -> Tensor:
+        """One-hot of the choice less the probabilities: E = D A."""
+        chosen = torch.zeros_like(self.log_choice).scatter_(2, action[..., None], 1.0)
+        return (chosen - self.log_choice.exp()).flatten(1)
 
     def entropy(self) -> Tensor:
         return -(self.log_choice.exp() * self.log_choice).sum(dim=(1, 2))
@@ -83,6 +92,14 @@ class ClippedGaussian(Distribution):
         inside = -0.5 * ((action - self.mean) / std).square() - self.log_std - _HALF_LOG_2_PI
         below, above = torch.special.log_ndtr((-1.0 - self.mean) / std), torch.special.log_ndtr((self.mean - 1.0) / std)
         return torch.where(action >= EDGE, above, torch.where(action <= -EDGE, below, inside)).sum(dim=1)
+
+    def score(self, action: Tensor) -> Tensor:
+        """By the means: E = D. On a bound it is the hazard of the Gaussian, phi / Phi."""
+        std = self.log_std.exp()
+        below, above = (-1.0 - self.mean) / std, (self.mean - 1.0) / std
+        return torch.where(
+            action >= EDGE, _hazard(above), torch.where(action <= -EDGE, -_hazard(below), (action - self.mean) / std)
+        )
 
     def entropy(self) -> Tensor:
         """Of the Gaussian before it is clipped: a bonus on it widens the policy and never moves its mean."""
@@ -163,6 +180,11 @@ def build_head(features: int, schema: Schema, algorithm: str, initial_std: float
     if any(isinstance(leaf, gym.spaces.Box) for leaf in spaces):
         return ClippedGaussianHead(features, schema, algorithm, initial_std)
     return BranchesHead(features, schema, algorithm)
+
+
+def _hazard(x: Tensor) -> Tensor:
+    """phi(x) / Phi(x), the derivative of log Phi."""
+    return (-0.5 * x.square() - _HALF_LOG_2_PI - torch.special.log_ndtr(x)).exp()
 
 
 def _last_layer(features: int, outputs: int) -> nn.Linear:

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sojourn.algorithms.action_heads import Distribution, build_head
-from sojourn.algorithms.base import Acted, Algorithm, Policy
+from sojourn.algorithms.action_heads import BranchesHead, Distribution, build_head
+from sojourn.algorithms.base import Acted, Algorithm, Policy, StepFacts
 from sojourn.algorithms.objectives import StepObjective
 from sojourn.algorithms.optimiser import Optimiser
 from sojourn.columns import Schema
@@ -102,6 +102,11 @@ class ActorCritic(Algorithm):
 
     def adopt_policy(self) -> None:
         """Nothing here is a copy of the policy."""
+
+    def _step_facts(self, ratio: Tensor, error: Tensor, score: Tensor) -> StepFacts:
+        """ratio, error: float32[B, L].  score: float32[B * L, E]."""
+        choices = isinstance(self.policy.head, BranchesHead) and len(self.policy.head.actions.sizes) == 1
+        return StepFacts(ratio, error.abs(), score.view(*ratio.shape, -1), choices)
 
     def _rate(self) -> dict[str, Tensor]:
         """The running reward rate as a metric, where there is one."""

@@ -66,15 +66,33 @@ def weighs_policy_only(table: TableSettings) -> bool:
 
 
 @dataclass(frozen=True)
+class StepFacts:
+    """What a learner of segments saw of each step, with the policy as it was before the update. B segments, L steps, on the device.
+
+    ratio: policy over behaviour probability, float32[B, L].  error: absolute TD error, float32[B, L].
+    score: gradient of the action's log-probability by what the policy's last layer puts out, float32[B, L, E]; its mean is 0
+    exactly where actions come as the policy chose them (docs/duration.md).
+    choices: whether E are choices of one discrete action, so that the mean score is a difference of shares.
+    """
+
+    ratio: Tensor
+    error: Tensor
+    score: Tensor
+    choices: bool
+
+
+@dataclass(frozen=True)
 class Update:
     """What came of one update.
 
     priority: absolute TD error float32[B], on the device; not finite where the update was not applied.
     metrics: scalars by name, on the device: reading one would wait for it. `skipped` is 1 where gradients were not finite.
+    steps: for diagnosis, of algorithms with a policy gradient on stored actions.
     """
 
     priority: Tensor
     metrics: Mapping[str, Tensor | float]
+    steps: StepFacts | None = None
 
 
 class Policy(nn.Module, ABC):

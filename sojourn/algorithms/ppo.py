@@ -15,7 +15,7 @@ from torch import Tensor
 
 from sojourn.algorithms.actor_critic import ActorCritic, clipped_ratio, ratio_of, weighted_mean
 from sojourn.algorithms.advantages import gae, normalised
-from sojourn.algorithms.base import TrainBatch, Update
+from sojourn.algorithms.base import StepFacts, TrainBatch, Update
 from sojourn.algorithms.segments import Segments
 from sojourn.columns import Schema
 from sojourn.config import Config
@@ -58,27 +58,32 @@ class Ppo(ActorCritic):
     def update(self, batch: TrainBatch) -> Update:
         self.learner_step += 1
         segments = Segments.of(batch)
-        fixed = self._fixed(segments)
+        fixed, facts = self._fixed(segments)
         learned = [self._step(fixed.at(index)) for index in self._minibatches(len(fixed.mask))]
         means = {name: torch.stack([step[name] for step in learned]).mean() for name in learned[0]}
         priority = segments.priority((fixed.target - self._values(fixed.steps)).view(segments.mask.shape))
-        return Update(priority, {**means, "td_error": priority.mean(), **self._rate()})
+        return Update(priority, {**means, "td_error": priority.mean(), **self._rate()}, facts)
 
     @torch.no_grad()
-    def _fixed(self, segments: Segments) -> Fixed:
-        """Advantages and targets by the networks as they are before the passes."""
+    def _fixed(self, segments: Segments) -> tuple[Fixed, StepFacts]:
+        """Advantages and targets by the networks as they are before the passes, and what diagnosis needs of the policy."""
         shape = segments.mask.shape
         steps = segments.steps()
         reward = self.policy.observe(steps).view(shape)
         worth = self._objective.worth(reward, segments.duration_s, steps.weight_of_values.view(shape))
-        value = self._critic(self.policy.encoder(segments.observations())).view(shape[0], shape[1] + 1)
+        features = self.policy.encoder(segments.observations())
+        value = self._critic(features).view(shape[0], shape[1] + 1)
         now, behind = value[:, :-1].T, value[:, 1:].T
         parts = (worth.reward.T, worth.discount.T, segments.terminated.T, segments.ended.T)
         advantage = gae(*parts, now, behind, worth.trace.T).T.flatten()
         target = advantage + value[:, :-1].flatten()
+        chosen = self.policy.distribution(features.view(shape[0], shape[1] + 1, -1)[:, :-1].flatten(0, 1))
+        action = self.policy.head.stored(steps.columns)
+        ratio = ratio_of(chosen.log_prob(action).view(shape), segments.behaviour_log_prob)
+        facts = self._step_facts(ratio, advantage.view(shape), chosen.score(action))
         if self._settings.normalise_advantage:
             advantage = normalised(advantage, steps.loss_weight)
-        return Fixed(steps, segments.behaviour_log_prob.flatten(), advantage, target, segments.mask.flatten())
+        return Fixed(steps, segments.behaviour_log_prob.flatten(), advantage, target, segments.mask.flatten()), facts
 
     @torch.no_grad()
     def _values(self, steps: TrainBatch) -> Tensor:

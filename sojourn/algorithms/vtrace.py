@@ -36,14 +36,16 @@ class VTraceActorCritic(ActorCritic):
         features = self.policy.encoder(segments.observations()).view(shape[0], shape[1] + 1, -1)
         value = self._critic(features.flatten(0, 1)).view(shape[0], shape[1] + 1)
         chosen = self.policy.distribution(features[:, :-1].flatten(0, 1))
-        log_prob = chosen.log_prob(self.policy.head.stored(steps.columns))
+        action = self.policy.head.stored(steps.columns)
+        log_prob = chosen.log_prob(action)
         ratio = ratio_of(log_prob.detach().view(shape), segments.behaviour_log_prob)
+        score = chosen.score(action).detach()
         targets = self._targets(segments, worth, value.detach(), ratio)
         error = targets.target.T - value[:, :-1]
         learned = self._step(steps, segments.count, log_prob, targets.advantage.T.reshape(-1), error.flatten(), chosen.entropy())
         priority = segments.priority(error.detach())
         measured = {"clipped_ratio": clipped_ratio(ratio, segments.mask), "td_error": priority.mean()}
-        return Update(priority, {**learned, **measured, **self._rate()})
+        return Update(priority, {**learned, **measured, **self._rate()}, self._step_facts(ratio, error.detach(), score))
 
     def _targets(self, segments: Segments, worth: Worth, value: Tensor, ratio: Tensor) -> VTrace:
         """Targets and advantages, float32[L, B] each.  value: float32[B, L + 1], ratio: float32[B, L]."""

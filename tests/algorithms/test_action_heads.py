@@ -85,3 +85,23 @@ def test_mixed_actions_are_refused_by_the_leaf(make_config, make_schema):
     mixed = spaces.Dict({"turn": spaces.Box(-1, 1, (1,)), "gear": spaces.Discrete(3)})
     with pytest.raises(ConfigError, match=r"ppo needs continuous actions, but 'action\.gear'"):
         build_policy(make_config(algorithm="ppo"), make_schema(OBSERVATION, mixed))
+
+
+def test_the_score_is_the_gradient_of_the_log_probability():
+    mean = torch.tensor([[0.2, -0.9, 0.99]], requires_grad=True)
+    log_std = torch.log(torch.tensor([[0.5, 0.3, 0.2]]))
+    action = torch.tensor([[-0.4, -1.0, 1.0]])  # one inside, two on bounds
+    distribution = ClippedGaussian(mean, log_std)
+    (by_mean,) = torch.autograd.grad(distribution.log_prob(action).sum(), mean)
+    torch.testing.assert_close(distribution.score(action).detach(), by_mean * log_std.exp())
+    logits = torch.tensor([[[0.3, -1.0, 0.0], [2.0, 0.0, 1.0]]], requires_grad=True)
+    choices = torch.tensor([[2, 0]])
+    (by_logits,) = torch.autograd.grad(Branches(logits.log_softmax(dim=2)).log_prob(choices).sum(), logits)
+    torch.testing.assert_close(Branches(logits.log_softmax(dim=2)).score(choices).detach(), by_logits.flatten(1))
+
+
+def test_the_mean_score_of_a_policys_own_actions_is_zero():
+    distribution = ClippedGaussian(torch.full((20_000, 1), 0.8), torch.full((20_000, 1), -0.5))
+    action = distribution.sample(np.random.default_rng(3))
+    assert (action == 1.0).float().mean() > 0.3  # most of what is beyond lies on the bound
+    assert abs(float(distribution.score(action).mean())) < 4.3 / 20_000**0.5
