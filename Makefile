@@ -51,7 +51,7 @@ demo: $(STAMP)  ## Pendulum solved in a minute, then HalfCheetah for MINUTES, wi
 		evaluation.every_env_steps=2_500 evaluation.episodes=3 tables.replay.limiter.min_size=1_000
 
 test: $(STAMP)  ## every test; fixed seeds, at most 8 minutes on 2 cores
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 check: $(STAMP)  ## format, lint, types, import contracts, generated code
 	@$(BIN)/ruff format --check .
