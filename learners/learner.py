@@ -14,6 +14,7 @@ import torch
 from learners import random_state
 from learners.batches import LatePriorities, train_batch
 from learners.checkpoints import Checkpoint, Checkpoints
+from learners.duration_measures import DurationMeasures
 from learners.measures import LearnerMeasures
 from learners.publication import Publication
 from replay.client import LearnerConnection
@@ -61,6 +62,7 @@ class Learner:
         table = parts.config.tables[self._settings.table]
         self._consumes, self._policy_only = table.consume, weighs_policy_only(table)
         self._measures = LearnerMeasures(parts.metrics)
+        self._durations = DurationMeasures(parts.metrics, table, parts.schema.task_column)
         self._priorities = LatePriorities(parts.device)
         self._drawn: list[Batch] = []
         self._versions: list[tuple[int, int]] = []
@@ -112,6 +114,7 @@ class Learner:
         self._parts.connection.report(self._parts.algorithm.learner_step, self._parts.publication.version)
         self._newest_version = max(self._parts.publication.version, int(batch.columns["policy_version"].max()))
         self._measures.updated(update, batch, self._clock() - started_s, self._newest_version)
+        self._durations.updated(update, batch, self._newest_version)
 
     def _publish_if_due(self) -> None:
         if self._parts.publication.due(self._parts.algorithm.learner_step):
@@ -123,6 +126,7 @@ class Learner:
         self._parts.publication.publish(algorithm.policy, algorithm.learner_step, self._env_steps, trained=trained)
 
     def _look(self) -> None:
+        self._durations.look()
         self._measures.look(
             self._clock(),
             learner_step=self._parts.algorithm.learner_step,

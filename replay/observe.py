@@ -4,12 +4,17 @@ No I/O. The endpoint's thread never touches the shard; this copies once a second
 """
 
 import asyncio
+import math
 from collections import Counter
 
+import numpy as np
+
 from replay.shard import Shard
+from sojourn.durations import BUCKETS, LABELS
 from sojourn.metrics import END_KINDS, ODD_KINDS
 
 EVERY_S = 1.0
+FEWEST_WINDOWS = 8  # of which a dispersion says something
 CLIENT_ROLES = ("actor", "learner", "evaluator", "operator")
 
 
@@ -35,6 +40,8 @@ def observe(shard: Shard) -> None:
         "sojourn_replay_logged_starts": sum(map(len, shard.starts.strata)),
         "sojourn_replay_running_actions": shard.clients.running_actions(),
         "sojourn_replay_oldest_action_seconds": shard.clients.oldest_running_s(now_s),
+        "sojourn_replay_windows": sum(map(shard.starts.windows, shard.starts.pools)),
+        "sojourn_replay_window_dispersion": window_dispersion(shard),
     }
     for name, value in gauges.items():
         shard.metrics.gauge(name).set(value)
@@ -47,6 +54,29 @@ def observe(shard: Shard) -> None:
         shard.metrics.gauge("sojourn_replay_clients").labels(role).set(roles[role])
     if shard.store is not None:
         _observe_store(shard, now_s)
+        _observe_durations(shard, now_s)
+
+
+def window_dispersion(shard: Shard) -> float:
+    """Variance over mean of the actions that end in a window, the least over pools: near 0 where a count closes it. NaN: too few."""
+    counts = [found for pool in shard.starts.pools if len(found := shard.starts.window_counts(pool)) >= FEWEST_WINDOWS]
+    return min((float(found.var() / found.mean()) for found in counts if found.any()), default=math.nan)
+
+
+def _observe_durations(shard: Shard, now_s: float) -> None:
+    """What the draws of the learners' table are to be compared with."""
+    store, starts, expectation = shard.store, shard.starts, shard.expectation
+    assert store is not None
+    running_s = np.array([action.age_s for number in range(len(starts.strata)) for action in starts.running(number)], np.float64)
+    facts = store.facts(shard.config.learners.table, now_s)
+    expectation.look(starts.tally, running_s, facts, store.versions.newest, now_s)
+    durations = shard.metrics.gauge("sojourn_replay_expected_actions")
+    for bucket, expected in zip(BUCKETS, expectation.durations, strict=True):
+        durations.labels(bucket).set(expected)
+    labels = shard.metrics.gauge("sojourn_replay_expected_labels")
+    for kind, counts in expectation.labels.items():
+        for label, expected in zip(LABELS, counts, strict=True):
+            labels.labels(kind, label).set(expected)
 
 
 def _observe_store(shard: Shard, now_s: float) -> None:

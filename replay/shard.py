@@ -14,6 +14,7 @@ from replay.admission import Admission
 from replay.answers import Appended, Stream
 from replay.arrow import SYSTEM_COLUMNS, stored_columns
 from replay.client_records import ClientRecords, Counts, Running
+from replay.expectation import Expectation
 from replay.fences import Fences
 from replay.holdings import Holdings
 from replay.rows import Rows
@@ -88,6 +89,7 @@ class Shard:
         self.inserters = Wakeups()
         self.holdings = Holdings()
         self.starts = StartLog()
+        self.expectation = Expectation(config.tables[config.learners.table])
         self.admission = Admission(config)
         self._summaries: Summaries | None = None
         self.corrupted: list[str] = []
@@ -107,6 +109,7 @@ class Shard:
 
     def install(self, schema: Schema, store: Store) -> None:
         self.schema, self.store = schema, store
+        self.starts.tally.task_column = schema.task_column
         self._summaries = Summaries(self.starts, store.versions, self.config.duration.pool_shares, self.incarnation)
         self.samplers.notify()
 

@@ -5,7 +5,7 @@ row) and from lives that ended while something ran. A stratum is a (pool, speed 
 """
 
 from bisect import bisect_left
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,11 +15,13 @@ from replay.client_records import Counts, Running
 from replay.lane_watch import LaneTimes, LifeTimes, OpenAction
 from replay.rows import END_KIND_SHIFT, STEP, Rows
 from replay.stratum import KEPT_STARTS, Starts, Stratum
+from replay.tally import Tally
 from sojourn.experience import Columns, EndKind
 
 MOST_STRATA = 256
 MOST_ENDED = 1_024  # ends without a row that a life is remembered by
 MOST_CLOSED = 256  # lives that ended and may still have something to say
+MOST_WINDOW_COUNTS = 256
 MOST_SECONDS = 1e9  # ages above 30 years are no measurement
 
 
@@ -28,6 +30,7 @@ class StartLog:
 
     odd: what cannot be, by kind (`sojourn.metrics.ODD_KINDS`); it is counted and left out.
     changes: grows whenever a summary of the log would change; lasting_changes with what no row tells.
+    tally: ends by duration and label, since this life of the service began.
     Invariant: a start is in one place, either running in one life or ended in one stratum.
     """
 
@@ -35,11 +38,13 @@ class StartLog:
         self.strata: list[Stratum] = []
         self.odd: Counter[str] = Counter()
         self.changes = self.lasting_changes = 0
+        self.tally = Tally()
         self._kept = kept
         self._numbers: dict[tuple[str, str], int] = {}
         self._lives: dict[Stream, LifeTimes] = {}
         self._ends: dict[str, list[float]] = {}  # of windows, by pool, ascending
         self._windows: Counter[str] = Counter()
+        self._rows_at_window: dict[str, deque[int]] = {}
 
     def stratum(self, pool: str, speed_class: str) -> int:
         """Number of a stratum; one too many shares the last."""
@@ -97,6 +102,7 @@ class StartLog:
         kind = (rows.kind[steps] >> END_KIND_SHIFT) & 7
         seen_s = np.maximum(0.0, now_s - start_s[steps])
         self.odd["zero_duration"] += int(np.count_nonzero(duration_s == 0.0))
+        self.tally.rows(rows, steps)
         self.strata[life.stratum].add(Starts(start_s[steps], duration_s, seen_s, kind, first[steps]))
 
     def _lane_went_on(self, life: LifeTimes, lane: LaneTimes, rows: Rows, part: slice, start_s: np.ndarray) -> None:
@@ -157,6 +163,7 @@ class StartLog:
         lane = life.lane(action.lane, action.start_s)
         self._watched(life, lane, action.start_s + action.age_s, 0)
         age_s = np.array([action.age_s])
+        self.tally.lost(action.age_s)
         self.strata[life.stratum].add(
             Starts(np.array([action.start_s]), age_s, age_s, np.array([kind], np.uint8), np.array([lane.begins_with(action)]))
         )
@@ -190,9 +197,15 @@ class StartLog:
             ends.append(end_s)
             del ends[: len(ends) - self._kept]
         self._windows[pool] += 1
+        ended = sum(stratum.added for stratum in self.strata if stratum.pool == pool)
+        self._rows_at_window.setdefault(pool, deque(maxlen=MOST_WINDOW_COUNTS)).append(ended)
         self.changes += 1
         self.lasting_changes += 1
         return self._windows[pool]
+
+    def window_counts(self, pool: str) -> np.ndarray:
+        """Actions that ended in each of the latest windows of a pool, float64[W - 1]."""
+        return np.diff(np.array(self._rows_at_window.get(pool, ()), np.float64))
 
     @property
     def pools(self) -> list[str]:

@@ -232,6 +232,28 @@ SERIES: tuple[Series, ...] = (
     ),
     Series("sojourn_replay_running_actions", "gauge", ("replay",), "Actions that have run for more than 100 ms."),
     Series("sojourn_replay_oldest_action_seconds", "gauge", ("replay",), "Age of the action that has run longest, 0 if none."),
+    Series("sojourn_replay_windows", "gauge", ("replay",), "Collection windows that have ended, over pools and restarts."),
+    Series(
+        "sojourn_replay_window_dispersion",
+        "gauge",
+        ("replay",),
+        "Variance over mean of the actions that end in a window: near 0 where a count of results closes it; NaN with few windows.",
+    ),
+    Series(
+        "sojourn_replay_expected_actions",
+        "gauge",
+        ("replay",),
+        "Draws of the learners' table by duration, had nothing been lost: the Kaplan-Meier law of all starts (fifo tables), or of the"
+        " starts of the table's span at each draw. `bucket` is the upper bound in seconds.",
+        labels=("bucket",),
+    ),
+    Series(
+        "sojourn_replay_expected_labels",
+        "gauge",
+        ("replay",),
+        "The same by discrete action and by task; what gave no row has no label.",
+        labels=("kind", "label"),
+    ),
     # parameters
     Series("sojourn_parameters_version", "gauge", ("parameters",), "Latest policy version, 0 before the first publication."),
     Series("sojourn_parameters_publishes", "counter", ("parameters",), "Publications that were made durable."),
@@ -374,6 +396,101 @@ SERIES: tuple[Series, ...] = (
     Series("sojourn_learner_shards_down", "gauge", ("learner",), "Replay shards that cannot be reached now."),
     Series(
         "sojourn_learner_shards_left_out", "counter", ("learner",), "Shards left out of batches because they were down or late."
+    ),
+    # learner: what it learned from, by duration and by label
+    Series(
+        "sojourn_learner_bucket_actions",
+        "counter",
+        ("learner",),
+        "Actions learned from by duration; `bucket` is the upper bound in seconds.",
+        labels=("bucket",),
+    ),
+    Series(
+        "sojourn_learner_bucket_collected",
+        "counter",
+        ("learner",),
+        "The same, each counting 1 / (items x probability): what the table holds, whatever the priorities.",
+        labels=("bucket",),
+    ),
+    Series(
+        "sojourn_learner_bucket_collected_squares",
+        "counter",
+        ("learner",),
+        "Sum of the squares of these counts, for standard errors.",
+        labels=("bucket",),
+    ),
+    Series(
+        "sojourn_learner_bucket_weighted",
+        "counter",
+        ("learner",),
+        "The same, each counting that times its factors of duration and pool: what is learned from after weighting.",
+        labels=("bucket",),
+    ),
+    Series(
+        "sojourn_learner_bucket_weighted_squares",
+        "counter",
+        ("learner",),
+        "Sum of the squares of the weighted counts.",
+        labels=("bucket",),
+    ),
+    Series(
+        "sojourn_learner_bucket_measured",
+        "counter",
+        ("learner",),
+        "Actions by duration that the four sums below are over: those of at most 16 batches a second.",
+        labels=("bucket",),
+    ),
+    Series(
+        "sojourn_learner_bucket_lag_versions",
+        "counter",
+        ("learner",),
+        "Sum of policy lags by duration of the action.",
+        labels=("bucket",),
+    ),
+    Series(
+        "sojourn_learner_bucket_reward", "gauge", ("learner",), "Sum of rewards by duration of the action.", labels=("bucket",)
+    ),
+    Series(
+        "sojourn_learner_bucket_td_error",
+        "counter",
+        ("learner",),
+        "Sum of absolute TD errors by duration of the action.",
+        labels=("bucket",),
+    ),
+    Series(
+        "sojourn_learner_bucket_clipped_ratio",
+        "counter",
+        ("learner",),
+        "Sum of min(1, policy / behaviour probability) by duration of the action; 0 where the algorithm has no such ratio.",
+        labels=("bucket",),
+    ),
+    Series(
+        "sojourn_learner_label_collected",
+        "counter",
+        ("learner",),
+        "As bucket_collected, by discrete action and by task.",
+        labels=("kind", "label"),
+    ),
+    Series(
+        "sojourn_learner_label_weighted",
+        "counter",
+        ("learner",),
+        "As bucket_weighted, by discrete action and by task.",
+        labels=("kind", "label"),
+    ),
+    Series(
+        "sojourn_learner_score_leak",
+        "gauge",
+        ("learner",),
+        "n |mean score|^2 / trace of its covariance, weighted, over this life: about 1 where actions come as the policy chose them,"
+        " alarming over 9; NaN for algorithms without a policy gradient on stored actions.",
+    ),
+    Series(
+        "sojourn_learner_action_gap",
+        "gauge",
+        ("learner",),
+        "Total variation between the weighted shares of a discrete action and the policy's own in the same states, over this life;"
+        " NaN for other actions.",
     ),
     # learner
     Series("sojourn_learner_step", "gauge", ("learner",), "Updates over the life of the run: goes on after a resume."),

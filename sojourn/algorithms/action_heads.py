@@ -184,7 +184,8 @@ def build_head(features: int, schema: Schema, algorithm: str, initial_std: float
 
 def _hazard(x: Tensor) -> Tensor:
     """phi(x) / Phi(x), the derivative of log Phi."""
-    return (-0.5 * x.square() - _HALF_LOG_2_PI - torch.special.log_ndtr(x)).exp()
+    log_hazard: Tensor = -0.5 * x.square() - _HALF_LOG_2_PI - torch.special.log_ndtr(x)
+    return log_hazard.exp()
 
 
 def _last_layer(features: int, outputs: int) -> nn.Linear:

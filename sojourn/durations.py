@@ -1,0 +1,49 @@
+"""Into which few classes do actions fall, so that their laws can be counted for ever in bounded memory? Duration buckets and labels.
+
+Pure NumPy: no I/O, no clock, no randomness. Services and learners count by these, doctor and report compare the counts.
+"""
+
+import numpy as np
+
+BOUNDS_S = (0.0001, 0.001, 0.003, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0)
+"""Upper bounds of all buckets but the last, seconds; a bound belongs to its bucket."""
+
+BUCKETS = (*(f"{bound:g}" for bound in BOUNDS_S), "inf")
+"""Names of the buckets: their upper bounds, values of the label `bucket`."""
+
+MOST_LABELS = 8
+LABELS = (*map(str, range(MOST_LABELS)), "other")
+"""Names of action and task labels: 0 to 7, and all others together."""
+
+LABEL_KINDS = ("action", "task")
+
+
+def bucket_of(duration_s: np.ndarray) -> np.ndarray:
+    """Index into `BUCKETS` of each duration: float64[N] >= 0 to int64[N]."""
+    return np.searchsorted(BOUNDS_S, duration_s, side="left")
+
+
+def label_of(value: np.ndarray) -> np.ndarray:
+    """Index into `LABELS` of each discrete action or task: integers [N] to int64[N]."""
+    return np.where((value >= 0) & (value < MOST_LABELS), value, MOST_LABELS).astype(np.int64)
+
+
+def counts_of(places: np.ndarray, size: int, weight: np.ndarray | None = None) -> np.ndarray:
+    """How many, or how much weight, fell into each of `size` classes: int64[N] to float64[size]."""
+    return np.bincount(places, weight, size).astype(np.float64, copy=False)
+
+
+def product_limit(ended: np.ndarray, cut: np.ndarray) -> np.ndarray:
+    """Shares of durations over all starts by bucket, from those that ended and those cut off at an age: float64[B] each.
+
+    The product over buckets of 1 - ended / at risk; what was cut in a bucket was at risk there. Mass beyond the last end goes to
+    the last bucket in which anything was cut.  Returns float64[B] of sum 1, or zeros without a start.
+    Source: Kaplan and Meier 1958; the last convention: Efron 1967.
+    """
+    at_risk = np.cumsum((ended + cut)[::-1])[::-1]
+    hazard = np.divide(ended, at_risk, out=np.zeros(len(ended)), where=at_risk > 0)
+    survival = np.concatenate(([1.0], np.cumprod(1.0 - hazard)))
+    shares: np.ndarray = survival[:-1] * hazard
+    if at_risk[0] > 0 and survival[-1] > 0:
+        shares[np.flatnonzero(cut)[-1]] += survival[-1]
+    return shares
