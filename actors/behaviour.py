@@ -11,6 +11,7 @@ import numpy as np
 
 from actors.measures import ActorMeasures
 from sojourn.algorithms import Acted, Policy
+from sojourn.errors import ValidationError
 from sojourn.experience import Columns, ParameterSnapshot
 
 LOOK_S = 0.2  # how often a wait for the first version looks whether it should stop
@@ -52,7 +53,10 @@ class BehaviourPolicy:
         return self._loaded is not None
 
     def act(self, observation: Columns) -> Acted:
-        """Choose actions for B observations, leaves [B, ...], with the newest parameters there are."""
+        """Choose actions for B observations, leaves [B, ...], with the newest parameters there are.
+
+        Raises ValidationError for actions that nobody may store: a policy that has broken down must not cost the rows of others.
+        """
         started_s = time.monotonic()
         newest = self._snapshots.latest()
         if newest is not None and newest is not self._loaded:
@@ -65,8 +69,17 @@ class BehaviourPolicy:
             env_steps=self._loaded.env_steps,
             rng=self._rng,
         )
+        self._check_finite(acted)
         self._measures.inference(time.monotonic() - started_s)
         return acted
+
+    def _check_finite(self, acted: Acted) -> None:
+        for name, values in (("log_prob", acted.log_prob), *acted.action.items()):
+            if values.dtype.kind == "f" and not np.isfinite(values).all():
+                raise ValidationError(
+                    f"the policy of version {self.policy_version} chose {name} {values[~np.isfinite(values)][0]}: its parameters "
+                    "have broken down. Go on from an earlier checkpoint with a lower learning rate"
+                )
 
     def _load(self, snapshot: ParameterSnapshot) -> None:
         self._policy.load(snapshot.tensors)

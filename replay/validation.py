@@ -6,11 +6,12 @@ import numpy as np
 
 from replay.lanes import MOST_LANES, LaneArrays
 from replay.layout import RowLayout
-from replay.rows import END_KIND_SHIFT, KIND_BITS, STEP, TERMINATED, TRUNCATED, Rows
+from replay.rows import END_KIND_SHIFT, KIND_BITS, STEP, TERMINATED, TRUNCATED, RaggedColumn, Rows
 from sojourn.errors import ValidationError
 from sojourn.experience import EndKind
 
 MOST_ROWS = 65_536  # of one message
+LARGEST_VERSION = 1 << 53  # a larger one, once learnt, would make every other row look stale for ever
 MOST_SECONDS = 1e9  # durations and ages above 30 years are no measurement
 
 
@@ -24,25 +25,39 @@ def check_rows(rows: Rows, layout: RowLayout) -> None:
     _check_order(rows)
     steps = rows.kind & STEP != 0
     _refuse(rows, ~np.isfinite(rows.reward), "reward", rows.reward, "is not finite")
+    _refuse(rows, steps & ~np.isfinite(rows.log_prob), "log_prob", rows.log_prob, "is not finite")
     for name, seconds in (("duration_s", rows.duration_s), ("start_age_s", rows.start_age_s)):
         _refuse(rows, ~((seconds >= 0.0) & (seconds <= MOST_SECONDS)), name, seconds, f"does not lie in [0, {MOST_SECONDS:g}]")
-    _refuse(rows, rows.priority < 0.0, "priority", rows.priority, "is negative")
+    impossible = (rows.policy_version < 0) | (rows.policy_version >= LARGEST_VERSION)
+    _refuse(rows, impossible, "policy_version", rows.policy_version, f"does not lie in [0, {LARGEST_VERSION:g})")
+    _refuse(rows, (rows.priority < 0.0) | np.isinf(rows.priority), "priority", rows.priority, "is negative or infinite")
     for name, values in rows.columns.items():
-        if values.dtype.kind == "f" and name.startswith(("observation", "action", "core_state")):
+        if values.dtype.kind == "f":
             _check_finite(rows, name, values, steps)
+    for name, lists in rows.ragged.items():
+        if lists.values.dtype.kind == "f":
+            _check_lists_finite(rows, name, lists)
 
 
 def _check_finite(rows: Rows, name: str, values: np.ndarray, steps: np.ndarray) -> None:
-    """Observations in every row; actions and recurrent states where there is an action."""
+    """Observations in every row; actions, extras and recurrent states where there is an action."""
     finite = np.isfinite(values)
     if finite.all():
         return
     bad = ~finite.reshape(len(rows), -1).all(1)
-    if not name.startswith("observation"):
+    if name.partition(".")[0] != "observation":
         bad &= steps
     for row in np.flatnonzero(bad)[:1]:
         worst = values[row][~finite[row]].flat[0]
         raise ValidationError(f"{_place(rows, row)}: {name} holds {worst}")
+
+
+def _check_lists_finite(rows: Rows, name: str, lists: RaggedColumn) -> None:
+    """Elements that no list holds (before the first, behind the last) are not stored and not looked at."""
+    first, last = lists.offsets[0], lists.offsets[-1]
+    for at in first + np.flatnonzero(~np.isfinite(lists.values[first:last]))[:1]:
+        row = int(np.searchsorted(lists.offsets, at, side="right")) - 1
+        raise ValidationError(f"{_place(rows, row)}: {name} holds {lists.values[at]}")
 
 
 def _check_shapes(rows: Rows, layout: RowLayout) -> None:

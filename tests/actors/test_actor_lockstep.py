@@ -8,11 +8,12 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
+from safetensors.numpy import load, save
 
 from actors.lockstep import lockstep
 from replay.client import Pace
 from sojourn.config import Config
-from sojourn.errors import EnvironmentFault
+from sojourn.errors import EnvironmentFault, ValidationError
 from sojourn.experience import EndKind, Segment
 
 SPACES = ["vector", "image", "discrete", "multi_discrete", "multi_binary", "dict", "tuple"]
@@ -175,6 +176,20 @@ def test_warm_up_actions_are_uniform_and_carry_their_log_probability(acting: Any
         (segment,) = islice(rollout, 1)
     np.testing.assert_allclose(segment.log_prob, -2 * np.log(2.0), rtol=1e-5)
     assert np.ptp(segment.action["action"]) > 1.5
+
+
+def test_a_policy_that_has_broken_down_is_named_before_an_environment_sees_its_actions(
+    acting: Any, configured: Callable[..., Config]
+):
+    made = acting(configured({"length": 64}, segment_steps=2))
+    with closing(lockstep(made.parts)) as rollout:
+        next(rollout)
+        newest = made.snapshots.newest
+        broken = {name: np.full_like(tensor, np.nan) for name, tensor in load(newest.tensors).items()}
+        made.snapshots.newest = type(newest)(7, 5, 100, newest.algorithm, save(broken))
+        with pytest.raises(ValidationError, match=r"the policy of version 7 chose log_prob nan"):
+            list(rollout)
+    assert made.counts("started") == made.counts("completed")
 
 
 def test_rows_older_than_flush_age_are_handed_over(acting: Any, configured: Callable[..., Config]):

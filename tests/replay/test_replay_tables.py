@@ -254,7 +254,7 @@ def test_long_lists_are_met_by_evicting_earlier():
 
 def test_the_actors_estimate_is_the_first_priority_else_the_largest_seen():
     store, lane = Store(SCHEMA, {"replay": table()}, seed=0), Lane(0)
-    insert(store, SCHEMA, lane.segment(3, priority=[np.nan, 5.0, np.inf]))
+    insert(store, SCHEMA, lane.segment(3, priority=[np.nan, 5.0, np.nan]))
     insert(store, SCHEMA, lane.segment(2, "terminated"))
     assert {key: value for key, (value, _) in items_of(store, "replay").items()} == {1: 1.0, 2: 5.0, 3: 5.0, 4: 5.0, 5: 5.0}
     assert store.facts("replay", 0.0).largest_priority == 5.0

@@ -14,8 +14,14 @@ from sojourn.errors import ConfigError, ValidationError
 from sojourn.experience import EndKind
 
 TOKENS = Column("tokens", "int32", (), 3)
-SCHEMA = vector_schema(extras=(TOKENS,))
-LISTS = {"tokens": lambda sequence: np.arange(sequence % 3)}
+COST = Column("cost", "float32")
+PARTS = Column("parts", "float64", (), 3)
+SCHEMA = vector_schema(extras=(TOKENS, COST, PARTS))
+LISTS = {
+    "tokens": lambda sequence: np.arange(sequence % 3),
+    "cost": lambda sequence: 0.0,
+    "parts": lambda sequence: np.full(sequence % 3, 0.5),
+}
 ACTOR = ("actor", 1)
 
 
@@ -47,6 +53,12 @@ def changed(rows: Rows, column: str, row: int, value: object) -> Rows:
         ("duration_s", 0, 1e300, r"duration_s 1e\+300 does not lie"),
         ("start_age_s", 1, -3.0, "start_age_s -3.0 does not lie"),
         ("priority", 1, -1.0, "priority -1.0 is negative"),
+        ("priority", 1, np.inf, "priority inf is negative or infinite"),
+        ("log_prob", 0, np.nan, r"row 0 \(lane 0, sequence 0\): log_prob nan is not finite"),
+        ("log_prob", 2, -np.inf, "log_prob -inf is not finite"),
+        ("policy_version", 1, -1, "policy_version -1 does not lie in"),
+        ("policy_version", 1, 1 << 62, "policy_version 4611686018427387904 does not lie in"),
+        ("cost", 1, np.inf, r"row 1 \(lane 0, sequence 1\): cost holds inf"),
         ("kind", 0, 9, "kind 9 has bits that mean nothing"),
         ("kind", 3, 2, "kind 2 says how a step ended, but the row is no step"),
         ("kind", 1, 1 | EndKind.ABORTED << 4, "end kind 3 has no row"),
@@ -62,6 +74,22 @@ def test_a_bad_value_is_refused_with_its_place(column, row, value, sentence):
     with pytest.raises(ValidationError, match=sentence):
         store.validate(rows, ACTOR)
     assert store.slab_rows == 0
+
+
+def test_a_list_with_a_value_that_is_not_finite_is_refused_with_its_place():
+    rows = rows_of(SCHEMA, a_lane().segment(3, "terminated"))
+    values = rows.ragged["parts"].values.copy()  # lists of 0, 1, 2 and (closing row) 0 elements
+    values[1] = np.nan
+    parts = replace(rows.ragged["parts"], values=values)
+    with pytest.raises(ValidationError, match=r"row 2 \(lane 0, sequence 2\): parts holds nan"):
+        a_store().validate(replace(rows, ragged={**rows.ragged, "parts": parts}), ACTOR)
+
+
+def test_what_a_closing_row_says_of_an_action_is_not_looked_at():
+    rows = rows_of(SCHEMA, a_lane().segment(3, "terminated"))
+    for column, value in (("log_prob", np.nan), ("cost", np.nan)):
+        rows = changed(rows, column, 3, value)
+    a_store().validate(rows, ACTOR)
 
 
 def test_lanes_must_be_sorted():
@@ -124,7 +152,7 @@ def test_columns_must_be_those_of_the_schema():
     wide = {**rows.columns, "observation": rows.columns["observation"].astype(np.float64)}
     with pytest.raises(ValidationError, match=r"'observation' is float64 of shape \(2, 2\), the schema says float32"):
         a_store().validate(replace(rows, columns=wide), ACTOR)
-    long = {"tokens": RaggedColumn(np.zeros(9, np.int32), np.array([0, 4, 4]))}
+    long = {**rows.ragged, "tokens": RaggedColumn(np.zeros(9, np.int32), np.array([0, 4, 4]))}
     with pytest.raises(ValidationError, match="length of tokens 4 is above ragged_max 3"):
         a_store().validate(replace(rows, ragged=long), ACTOR)
 
