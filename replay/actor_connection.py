@@ -14,7 +14,7 @@ from dataclasses import replace
 from protos import replay_pb2 as pb
 from replay.chunker import Chunker
 from replay.heartbeat import AT_ONCE_GAP_S, Heartbeats, LaneCounts, Pace, RunningAction
-from replay.insert_stream import InsertStream
+from replay.insert_stream import Acknowledged, InsertStream
 from replay.link import Link, end_window, keep_open_in_thread
 from replay.outage_buffer import OutageBuffer
 from sojourn.columns import Schema
@@ -54,11 +54,12 @@ class ActorConnection:
         timeout_s: float = 60.0,
         now_s: Callable[[], float] = time.monotonic,
         heartbeat_gap_s: float = AT_ONCE_GAP_S,
+        acknowledged: Acknowledged | None = None,
     ) -> None:
         """Say hello, waiting up to `timeout_s` for the service, or until `give_up` is set.
 
         now_s: clock of the segments' `started_at_s`, on which ages are reckoned; a simulated one with `duration.clock: env`.
-        heartbeat_gap_s: least time between two heartbeats that say news.
+        heartbeat_gap_s: least time between two heartbeats that say news.  acknowledged: told of every acknowledgement.
         stop: once set, nothing blocks: this constructor gives up, and what `insert` is given is kept, beyond the buffer's bound
         if need be. Raises UnavailableError when there is no service in time, ContractError when it refuses this run, schema or token.
         """
@@ -90,6 +91,7 @@ class ActorConnection:
             pause_left_s=self._heartbeats.pause_left_s,
             metrics=self._metrics,
             now_s=now_s,
+            acknowledged=acknowledged,
         )
         refuse = self._inserts.refuse
         self._threads = [
@@ -129,6 +131,12 @@ class ActorConnection:
     def drain(self, deadline_s: float) -> bool:
         """Flush and wait until all is acknowledged. False when that did not happen within `deadline_s`."""
         return self._inserts.wait_until_empty(deadline_s)
+
+    def abandon(self) -> None:
+        """End as a crash does: nothing more is said, what was not acknowledged is lost with this life."""
+        self._link.close()
+        for thread in self._threads:
+            thread.join(FAREWELL_S)
 
     def close(self) -> None:
         """End the life: send what is queued as the final message and wait shortly for its acknowledgement."""

@@ -4,6 +4,7 @@ Actors use `ActorConnection`, learners `LearnerConnection`, everybody `service_i
 """
 
 from replay.actor_connection import ActorConnection
+from replay.exported import ExportedRows, exported_rows
 from replay.facts import ReplayFacts, TableFacts
 from replay.heartbeat import LaneCounts, Pace, RunningAction
 from replay.learner_connection import LearnerConnection
@@ -13,6 +14,7 @@ from replay.weighting import Weighting
 __all__ = [
     "ActorConnection",
     "ClientInfo",
+    "ExportedRows",
     "LaneCounts",
     "LearnerConnection",
     "Pace",
@@ -22,5 +24,6 @@ __all__ = [
     "TableFacts",
     "TableInfo",
     "Weighting",
+    "exported_rows",
     "service_info",
 ]

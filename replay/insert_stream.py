@@ -21,6 +21,10 @@ LOG = logging.getLogger("sojourn.replay.client")
 
 MESSAGES_AHEAD = 4  # that an actor may be ahead of a service that is there: what it collects further would only grow old
 LOOK_S = 0.1  # how often a blocked thread looks at what nobody announces: the service's pause, a stop
+Acknowledged = Callable[[Message, str], None]
+"""Told of each message once it is acknowledged, with its outcome: accepted, duplicate, refused, or stored (the service said so after a
+reconnect). Called while the stream's lock is held: it must return at once."""
+STORED = "stored"
 _OUTCOMES = {
     pb.InsertReply.ACCEPTED: "accepted",
     pb.InsertReply.DUPLICATE: "duplicate",
@@ -45,8 +49,9 @@ class InsertStream:
         pause_left_s: Callable[[], float],
         metrics: Metrics,
         now_s: Callable[[], float] = time.monotonic,
+        acknowledged: Acknowledged | None = None,
     ) -> None:
-        """pause_left_s: for how long the service wants no inserts.
+        """pause_left_s: for how long the service wants no inserts.  acknowledged: told of every acknowledgement.
 
         now_s: clock of the segments' `started_at_s`, on which ages are reckoned; waits are on the monotonic clock.
         """
@@ -59,6 +64,7 @@ class InsertStream:
         self._pause_left_s = pause_left_s
         self._metrics = metrics
         self._now_s = now_s
+        self._acknowledged = acknowledged
         self._changed = threading.Condition()
         self._sent_at_s: dict[int, float] = {}  # messages in flight on the current stream
         self._sent_number = 0
@@ -167,6 +173,7 @@ class InsertStream:
         with self._changed:
             for message in self._buffer.acknowledge_through(stored_number):
                 self._count(pb.InsertReply.ACCEPTED, message.number)
+                self._tell(message, STORED)
             self._sent_number = stored_number
             self._sent_at_s.clear()
             self._changed.notify_all()
@@ -216,13 +223,19 @@ class InsertStream:
 
     def _heard(self, reply: pb.InsertReply) -> None:
         with self._changed:
-            if self._buffer.acknowledge(reply.message_number) is not None:
+            message = self._buffer.acknowledge(reply.message_number)
+            if message is not None:
                 self._count(reply.outcome, reply.message_number)
+                self._tell(message, _OUTCOMES[reply.outcome])
             self._sent_at_s.pop(reply.message_number, None)
             self.env_steps = max(self.env_steps, reply.env_steps)
             self._changed.notify_all()
         if reply.outcome == pb.InsertReply.REFUSED:
             LOG.warning("%s: message %d was refused and is dropped: %s", self._client_id, reply.message_number, reply.reason)
+
+    def _tell(self, message: Message, outcome: str) -> None:
+        if self._acknowledged is not None:
+            self._acknowledged(message, outcome)
 
     def _count(self, outcome: pb.InsertReply.Outcome, number: int) -> None:
         self.acknowledged += 1

@@ -173,6 +173,11 @@ class LearnerConnection:
         with self._arrived:
             return replay_facts([shard.stream.facts for shard in self._shards])
 
+    @property
+    def sessions(self) -> int:
+        """Connections made to shards so far: it rises with each reconnect."""
+        return sum(shard.link.sessions for shard in self._shards)
+
     def close(self) -> None:
         """Send what waits, hand unused leases back and end."""
         for shard in self._shards:
