@@ -11,10 +11,11 @@ from pathlib import Path
 
 from actors.best import Record, append_result, keep_best, read_record
 from actors.episodes import Evaluation, episode_seed, evaluate
-from actors.steps import describe
+from actors.first_look import first_look
 from actors.video import film_episode
 from actors.watchdog import NO_ACTION_ALLOWANCE_S, TICK_S
 from sojourn.algorithms import build_policy
+from sojourn.columns import Schema
 from sojourn.errors import EnvironmentFault, HungError
 from sojourn.experience import ParameterSnapshot
 from sojourn.metrics import Metrics
@@ -38,9 +39,12 @@ def run(context: RoleContext) -> None:
     wanted = context.config.metrics
     context.announce(metrics=f"{wanted.host}:{metrics.serve(wanted.host, wanted.port)}")
     assert context.parameters is not None
+    schema = first_look(context.config.environment, context.config, context.stop)
+    if schema is None:
+        return
     watcher = Watcher(context.parameters, run_id=context.run_id, client_id=context.name)
     try:
-        Evaluator(context, watcher, metrics).run()
+        Evaluator(context, schema, watcher, metrics).run()
     finally:
         watcher.close()
 
@@ -48,13 +52,13 @@ def run(context: RoleContext) -> None:
 class Evaluator:
     """Evaluates what is due. Invariant: every line of RUN/evaluations.jsonl is a whole evaluation of one policy version."""
 
-    def __init__(self, context: RoleContext, watcher: Watcher, metrics: Metrics) -> None:
+    def __init__(self, context: RoleContext, schema: Schema, watcher: Watcher, metrics: Metrics) -> None:
         config = context.config
         self._context = context
         self._settings = config.environment
         self._watcher = watcher
         self._metrics = metrics
-        self._schema = describe(self._settings, config)
+        self._schema = schema
         self._policy = build_policy(config, self._schema)
         self._record = read_record(context.run_folder)
         self._films = config.evaluation.video

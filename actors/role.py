@@ -17,11 +17,11 @@ from actors.behaviour import BehaviourPolicy
 from actors.board import LaneBoard
 from actors.credits import StartGate
 from actors.faults import Faults
+from actors.first_look import first_look
 from actors.lives import Seeds, life_of, shard_of
 from actors.lockstep import lockstep
 from actors.measures import ActorMeasures
 from actors.rollout import Rollout, RolloutParts
-from actors.steps import describe
 from actors.watchdog import Ending, Watch
 from replay.client import ActorConnection
 from sojourn.algorithms import build_policy
@@ -50,7 +50,9 @@ def run(context: RoleContext) -> None:
     metrics = Metrics("actor")
     wanted = context.config.metrics
     context.announce(metrics=f"{wanted.host}:{metrics.serve(wanted.host, wanted.port)}")
-    schema = describe(settings, context.config)
+    schema = first_look(settings, context.config, context.stop)
+    if schema is None:
+        return
     with ExitStack() as stack:
         leaving = threading.Event()
         connection = _connect(context, fleet, settings, schema, metrics, leaving)

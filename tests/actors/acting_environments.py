@@ -13,7 +13,7 @@ import numpy as np
 class Counting(gym.Env[np.ndarray, Any]):
     """Observes (seed, episode, step); the reward is the step's number; ends after `length` steps.
 
-    fault: what goes wrong at step `fault_at` of an episode (0: at reset): raise, nan, inf, reward, shape, dtype, exit, sysexit,
+    fault: what goes wrong at step `fault_at` of an episode (0: at reset, -1: when it is made): raise, nan, inf, reward, shape, dtype, exit, sysexit,
     segfault, hang, tuple.  once: a file; with it the fault comes once only, and the file says that it has come.
     slow_s: every step lasts so long.
     """
@@ -36,7 +36,8 @@ class Counting(gym.Env[np.ndarray, Any]):
         self._length, self._ending = length, ending
         self._fault, self._fault_at, self._once = fault, fault_at, once
         self._slow_s = slow_s
-        self._seed, self._episode, self._step = 0, -1, 0
+        self._seed, self._episode, self._step = 0, -1, -1
+        self._wrong(self._fault_now())
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict[str, Any]]:
         self._seed = self._seed if seed is None else seed

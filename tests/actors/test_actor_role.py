@@ -1,11 +1,14 @@
 """An actor ends within ten seconds whatever its environments do, and accounts for every action that it started."""
 
+import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from actors import evaluation, first_look, role
 from sojourn.config import Config
 from sojourn.errors import EnvironmentFault, HungError
 from sojourn.experience import EndKind
@@ -46,6 +49,42 @@ def test_stop_between_actions_closes_open_episodes(
     rows = sum(map(len, actor.sink.segments))
     assert actor.sink.total("completed") == rows
     assert actor.sink.total("started") == rows + actor.sink.total("aborted")
+
+
+@pytest.mark.parametrize("rollout", ROLLOUTS)
+def test_stop_during_a_first_reset_that_does_not_return_leaves_at_once(
+    run_actor: Any, configured: Callable[..., Config], eventually: Any, tmp_path: Path, rollout: str
+):
+    environment = {"fault": "hang", "fault_at": 0, "once": str(tmp_path / "came")}
+    actor = run_actor(configured(environment, rollout=rollout, environments=2))
+    eventually((tmp_path / "came").exists)
+    asked_s = time.monotonic()
+    actor.stop.set()
+    actor.end(10.0)
+    assert time.monotonic() - asked_s < 5.0
+    assert actor.sink.total("started") == sum(actor.sink.total(kind) for kind in ("completed", "aborted"))
+
+
+@pytest.mark.parametrize("run", [role.run, evaluation.run])
+def test_stop_while_an_environment_is_made_leaves_at_once(
+    roles: Any, configured: Callable[..., Config], eventually: Any, tmp_path: Path, run: Any
+):
+    config = configured({"fault": "hang", "fault_at": -1, "once": str(tmp_path / "came")})
+    stop, running = roles.start(run, config, "actor")
+    eventually((tmp_path / "came").exists)
+    asked_s = time.monotonic()
+    stop.set()
+    running.result(10.0)
+    assert time.monotonic() - asked_s < 5.0
+
+
+def test_an_environment_that_is_never_made_gives_up_the_process(
+    configured: Callable[..., Config], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(first_look, "NO_ACTION_ALLOWANCE_S", 0.0)
+    config = configured({"fault": "hang", "fault_at": -1, "step_timeout_s": 1.0})
+    with pytest.raises(HungError, match="was not made within 1 s"):
+        first_look.first_look(config.environment, config, threading.Event())
 
 
 def test_a_hang_in_lockstep_delivers_the_killed_action_and_the_other_lanes_and_gives_up_the_process(
