@@ -5,8 +5,6 @@ a time limit would. All of it is acknowledged before the clock goes on.
 """
 
 import heapq
-import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import count
@@ -14,9 +12,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from replay.client import LaneCounts, RunningAction
+from replay.client import LaneCounts, Pace, RunningAction
 from replay.heartbeat import LISTED_FROM_S
-from sojourn.bench.world import DEADLINE_S, World
+from sojourn.bench.world import DEADLINE_S, World, eventually
 from sojourn.errors import DeadlineError
 from sojourn.experience import EndKind, Segment
 
@@ -50,7 +48,6 @@ class Run(NamedTuple):
 
 Choose = Callable[[int, float], Attempt]
 """(lane, now_s) -> what it does next."""
-LOOK_S = 0.005  # how often it is looked whether the service has heard a report, in real seconds
 
 
 class Lanes:
@@ -165,18 +162,17 @@ class Lanes:
         now_s = self._clock.now_s
         listed = sum(now_s - run.started_at_s >= LISTED_FROM_S for run in self.running.values())
         told = sum(lane.started for lane in self.counts), sum(lane.ended for lane in self.counts), listed
-        until_s, pause = time.monotonic() + DEADLINE_S, threading.Event()
-        while self._heard() != told:
-            if time.monotonic() > until_s:
-                raise DeadlineError(
-                    f"the replay service did not hear of {told} starts, ends and running actions: {self._heard()}"
-                )
-            pause.wait(LOOK_S)
+        eventually(lambda: self._heard() == told, f"the service to hear of {told} starts, ends and running actions")
 
     def _heard(self) -> tuple[int, int, int]:
         """Starts, ends and running actions of these lanes, as far as the service knows."""
         clients = self._world.info(self.shard).clients
         return next((c.started, c.ended, c.running) for c in clients if c.client_id == self._name)
+
+    @property
+    def pace(self) -> Pace:
+        """What the service last said of starts."""
+        return self._connection.pace()
 
     def end_window(self, pool: str = "") -> None:
         """The collection window of a pool ends now."""
@@ -191,7 +187,6 @@ class Lanes:
             policy_version=run.attempt.policy_version,
             episode_age_s=now_s - self._host_s(self._episode_began_s[run.lane]),
             ended=ended,
-            ticking=False,
         )
 
     def _more(self, lane: int, **further: float) -> LaneCounts:

@@ -7,7 +7,8 @@ loopback. What a row of the benchmark measures has gone through all of it.
 import asyncio
 import tempfile
 import threading
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -20,16 +21,26 @@ from replay.server import ReplayServer
 from replay.shard import Clock
 from sojourn.columns import Schema, space_to_json
 from sojourn.config import Config
-from sojourn.errors import UnavailableError
+from sojourn.errors import DeadlineError, UnavailableError
 from sojourn.metrics import Metrics
 from sojourn.roles import fixed_address
 
 RUN_ID = "bench"
 BEGIN_S = 1_000.0  # where simulated clocks start: some rows begin with actions that started before
+LOOK_S = 0.002  # how often it is looked at what nobody announces, in real seconds
 DEADLINE_S = 60.0  # of anything that waits for the service, in real seconds
 BUFFER_BYTES = 256 << 20
 TABLE = {"sampler": "fifo", "consume": True, "capacity_steps": 200_000, "limiter": {"samples_per_insert": None, "min_size": 1}}
 FOREVER_S = 1e6
+
+
+def eventually(holds: Callable[[], bool], what: str) -> None:
+    """Wait, in real time, until the condition holds. Raises DeadlineError that says what was waited for."""
+    until_s, pause = time.monotonic() + DEADLINE_S, threading.Event()
+    while not holds():
+        if time.monotonic() > until_s:
+            raise DeadlineError(f"waited {DEADLINE_S:g} s for {what}")
+        pause.wait(LOOK_S)
 
 
 class SimulatedClock:

@@ -16,7 +16,6 @@ POOLS_S = {"quick": (1.0, 4.0), "slow": (10.0, 40.0)}  # durations of the two ac
 LANES_EACH = 32
 TICK_S = 20.0
 WARM_UP = 8  # ticks, until long actions are as frequent in flight as they stay
-POOL_BATCH = 8  # what is left over at the end comes from the slow pool, so it must be little
 UNCAPPED = 1e6
 KINDS = tuple(f"{pool} {duration_s:g}" for pool, durations in POOLS_S.items() for duration_s in durations)
 
@@ -30,16 +29,17 @@ CRASH_WARM_UP = 30
 def pools(size: Size, rng: np.random.Generator) -> Mapping[str, float]:
     """Shares of the four (task, action) pairs, by weight."""
     tables = {weight: {"duration": {"weight": weight, "cap": UNCAPPED}} for weight in ("none", "linear", "pool")}
+    batch_size = size.of(64, 8)  # what is left over at the end comes from one pool, so it must be little
     with World(tables, labels=KINDS, seed=0) as world:
         fleets, warm_up = [_pool(world, pool, rng) for pool in POOLS_S], 0
         for tick in range(WARM_UP + size.of(100, 12)):
             if tick == WARM_UP:
-                warm_up = -(-world.items("none") // POOL_BATCH)
+                warm_up = -(-world.items("none") // batch_size)
             until_s = world.clock.now_s + TICK_S
-            for lanes in fleets:
-                lanes.go_on_until(until_s)
-                lanes.deliver()
-        found = {weight: averaged(world, weight, skip=warm_up, batch_size=POOL_BATCH) for weight in tables}
+            for number in rng.permutation(len(fleets)):
+                fleets[number].go_on_until(until_s)
+                fleets[number].deliver()
+        found = {weight: averaged(world, weight, skip=warm_up, batch_size=batch_size) for weight in tables}
     return {f"{kind} {weight}": averages.of(label) for weight, averages in found.items() for label, kind in enumerate(KINDS)}
 
 

@@ -24,6 +24,12 @@ NEVER = 1_000_000
 OLD = 4  # versions, whose share is printed where nothing is dropped
 
 
+def exponential(rng: np.random.Generator, version: int) -> Attempt:
+    """An action under a version of the policy, which is always the same one."""
+    slow = rng.random() < P_SLOW
+    return Attempt(rng.exponential(MEANS_S[slow]), (float(slow),), policy_version=version)
+
+
 class Loop:
     """Actors and a learner that take turns: an update as soon as so many results are in that are not too old."""
 
@@ -31,13 +37,9 @@ class Loop:
         self._world, self._most_lag = world, most_lag
         self.version = 0
         self.late = self.consumed = 0
-        self._lanes = Lanes(world, LANES, lambda lane, now_s: self._choose(rng))
+        self._lanes = Lanes(world, LANES, lambda lane, now_s: exponential(rng, self.version))
         self._learner = world.learner("fifo", BATCH, ahead=1)
         self._lanes.start_all()
-
-    def _choose(self, rng: np.random.Generator) -> Attempt:
-        slow = rng.random() < P_SLOW
-        return Attempt(rng.exponential(MEANS_S[slow]), (float(slow),), policy_version=self.version)
 
     def update(self, averages: Averages | None) -> None:
         """Run until a batch is together, consume it, and go to the next version."""

@@ -1,0 +1,108 @@
+"""Starts are admitted by count, blind to how long they will take: nothing is dropped, and in order of start nothing is too old."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from sojourn.bench.lanes import Lanes
+from sojourn.bench.row import Row, Size
+from sojourn.bench.rows.staleness import BATCH, DROPPED, LANES, P_SLOW, exponential
+from sojourn.bench.shares import Averages, take
+from sojourn.bench.verdict import Claim
+from sojourn.bench.world import World, eventually
+
+MOST_LAG = 4
+WARM_UP = 6  # updates
+STARTING_S = 1e-6  # a start takes so long: no two are at one time, so their order is theirs
+
+
+class GatedLoop:
+    """Actors that start what the service admits, and a learner that updates as soon as it can.
+
+    Invariant: starts never exceed what the service has granted.
+    """
+
+    def __init__(self, world: World, rng: np.random.Generator, order: str) -> None:
+        self._world, self._in_start_order = world, order == "start"
+        self._lanes = Lanes(world, LANES, lambda lane, now_s: exponential(rng, self.version))
+        self._learner = world.learner("fifo", BATCH, ahead=1)
+        self._resting = list(range(LANES))
+        self._ended_s: list[float] = []  # when what ended had begun
+        self._started = 0
+        self.version = 0
+        self.late = self.items = 0
+        self._lanes.report()
+        eventually(lambda: self._lanes.pace.gated and self._allowed() > 0, "leave for the first starts")
+        self._start_allowed()
+
+    def _allowed(self) -> int:
+        pace = self._lanes.pace
+        return pace.counted_starts + pace.start_credits - self._started
+
+    def _start_allowed(self) -> None:
+        for _ in range(min(len(self._resting), self._allowed())):
+            self._world.clock.now_s += STARTING_S
+            self._lanes.start(self._resting.pop(0), self._world.clock.now_s)
+            self._started += 1
+
+    def _ready(self) -> int:
+        """Items that can be consumed."""
+        oldest_s = self._lanes.oldest_s if self._in_start_order else np.inf
+        return int(np.count_nonzero(np.array(self._ended_s) < oldest_s)) - self.version * BATCH
+
+    def update(self, averages: Averages) -> None:
+        """Run until a batch can be consumed, consume it, and let the service know of the next version."""
+        while self._ready() < BATCH:
+            run = self._lanes.end_next()
+            self._world.clock.now_s = run.ends_at_s
+            self._ended_s.append(run.started_at_s)
+            self._resting.append(run.lane)
+            self._start_allowed()
+        self._lanes.deliver()
+        if self._in_start_order:
+            self._lanes.settle()  # what still runs decides what may be handed out
+        for batch in take(self._learner, 1):
+            averages.add(batch)
+            self.late += int((self.version - batch.columns["policy_version"] > MOST_LAG).sum())
+            self.items += len(batch)
+        self.version += 1
+        self._learner.report(self.version, self.version)
+        eventually(lambda: self._world.info().learner_step >= self.version, f"the service to hear of version {self.version}")
+        self._lanes.report()
+        eventually(lambda: self._lanes.pace.learner_step >= self.version, f"leave under version {self.version}")
+        self._start_allowed()
+
+
+def gates(size: Size, rng: np.random.Generator) -> Mapping[str, float]:
+    """Slow shares of what is consumed behind the gate, how much of it is too old, and how long 100 updates take."""
+    found = {}
+    for order in ("completion", "start"):
+        table = {"order": order, "max_staleness": MOST_LAG, "on_stale": "gate", "duration": {"weight": "none"}}
+        with World({"fifo": table}, labels=("slow",), seed=0, learners={"batch_size": BATCH, "table": "fifo"}) as world:
+            loop, averages = GatedLoop(world, rng, order), Averages()
+            for _ in range(WARM_UP if order == "completion" else 0):  # in order of start there is nothing to warm up
+                loop.update(Averages())
+            begin_s, updates = world.clock.now_s, size.of(40, 8)
+            for _ in range(updates):
+                loop.update(averages)
+            found[f"order: {order}: share"] = averages.of(0)
+            found[f"order: {order}: P(lag > 4)"] = loop.late / loop.items
+            found[f"order: {order}: seconds for 100 updates"] = (world.clock.now_s - begin_s) / updates * 100
+    return found
+
+
+ROWS = (
+    Row(
+        "gate",
+        "K = 64, exponential d = 1/30, pi(slow) = .3, updates of 32, eta = 4: slow share where starts wait for their leave",
+        (
+            Claim("order: completion: share", P_SLOW, DROPPED[MOST_LAG]),
+            Claim("order: start: share", P_SLOW, DROPPED[MOST_LAG]),
+            Claim("order: start: P(lag > 4)", 0.0, chance=False),
+            Claim("order: completion: P(lag > 4)"),
+            Claim("order: completion: seconds for 100 updates"),
+            Claim("order: start: seconds for 100 updates"),
+        ),
+        gates,
+    ),
+)
