@@ -42,6 +42,21 @@ end
 return redis.status_reply('OK')
 """
 
+# Takes a damaged entry out of the chunks and keeps it for people: field `<id> <h | b | k>` -> bytes as they were found.
+# KEYS: owner, chunks, damaged.  ARGV: this service's incarnation, id of the entry.  Returns OK, or the error NOTOWNER.
+SET_ASIDE = """
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then
+  return redis.error_reply('NOTOWNER another replay service has taken over this shard')
+end
+for _, entry in ipairs(redis.call('XRANGE', KEYS[2], ARGV[2], ARGV[2])) do
+  for i = 1, #entry[2], 2 do
+    redis.call('HSET', KEYS[3], ARGV[2] .. ' ' .. entry[2][i], entry[2][i + 1])
+  end
+end
+redis.call('XDEL', KEYS[2], ARGV[2])
+return redis.status_reply('OK')
+"""
+
 
 @dataclass(frozen=True)
 class StoredChunk:

@@ -1,7 +1,7 @@
 """Start-up: read everything back from the durable tier, in order, so that the shard goes on where it was.
 
 Network I/O; gives the loop away between chunks, so that health and Info are answered meanwhile. Chunks that are not what was stored are
-named and left out; the rest is served.
+named, left out and set aside; the rest is served.
 """
 
 import asyncio
@@ -12,6 +12,7 @@ from replay.arrow import decode_chunk
 from replay.client_records import Identity
 from replay.commit import CorruptedChunk, StoredChunk
 from replay.fences import Fences, field_of
+from replay.redis_store import TierFullError
 from replay.shard import TOTALS, Shard, Totals, row_bytes, table_bytes
 from replay.snapshots import STARTS, read_snapshot
 from replay.start_log_state import restore as restore_starts
@@ -53,9 +54,9 @@ class Rebuild:
         async for chunk in self._tier.store.chunks():
             if isinstance(chunk, StoredChunk):
                 await self._learn_actor(chunk.stream)
-                self._append(chunk, schema, store)
+                await self._append(chunk, schema, store)
             else:
-                self._leave_out(chunk, "its checksum is wrong")
+                await self._leave_out(chunk, "its checksum is wrong")
             self._shard.recovering = f"read back to row {chunk.first_row}"
             await asyncio.sleep(0)
         clock = self._shard.clock
@@ -77,23 +78,28 @@ class Rebuild:
             identity = Identity.from_json(await self._tier.store.client(field_of(stream)))
             self._shard.starts.opened(stream, identity.pool, identity.speed_class, self._shard.clock.now_s())
 
-    def _append(self, chunk: StoredChunk, schema: Schema, store: Store) -> None:
+    async def _append(self, chunk: StoredChunk, schema: Schema, store: Store) -> None:
         age_s = max(0.0, self._shard.clock.unix_s() - chunk.stored_unix_s)
         try:
             rows = decode_chunk(schema, chunk.body)
         except ValidationError as error:
-            self._leave_out(
-                CorruptedChunk(chunk.first_row, self._tier.store.entry_key(chunk.first_row), len(chunk.body)), str(error)
-            )
-            return
+            key = self._tier.store.entry_key(chunk.first_row)
+            return await self._leave_out(CorruptedChunk(chunk.first_row, key, len(chunk.body)), str(error))
         now_s = self._shard.clock.now_s() - age_s
         appended = self._shard.append(store, rows, chunk.stream, now_s, chunk.held_s, chunk.first_row)
         self._shard.holdings.add(chunk.first_row, len(chunk.body))
         self._shard.holdings.free(appended.freed_chunks)
 
-    def _leave_out(self, chunk: CorruptedChunk, reason: str) -> None:
-        LOG.error("stored chunk %s (%d bytes) is left out: %s", chunk.key, chunk.stored_bytes, reason)
+        return None
+
+    async def _leave_out(self, chunk: CorruptedChunk, reason: str) -> None:
+        damaged = self._tier.store.key("damaged")
+        LOG.error("stored chunk %s (%d bytes) is left out and moved to %s: %s", chunk.key, chunk.stored_bytes, damaged, reason)
         self._shard.corrupted.append(chunk.key)
+        try:
+            await self._tier.store.set_aside(chunk.first_row)
+        except TierFullError as error:
+            LOG.warning("it stays where it is until the server has room: %s", error)
 
 
 def set_totals(store: Store, totals: Totals) -> None:

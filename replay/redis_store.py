@@ -9,6 +9,7 @@ carry one hash tag, `{sojourn:<run_id>:<shard>}`, so that they live on one node 
     <tag>:fences    hash     `<client>/<incarnation>` -> `<last message number> <live | closed>`
     <tag>:clients   hash     `<client>/<incarnation>` -> JSON: host, environment, seed (lineage)
     <tag>:pages     hash     page name -> packed bytes of the latest snapshot
+    <tag>:damaged   hash     `<first row number>-0 <h | b | k>` -> bytes of an entry that was not what had been stored
 """
 
 import asyncio
@@ -23,7 +24,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import BusyLoadingError, NoScriptError, OutOfMemoryError, RedisError, ResponseError
 
-from replay.commit import COMMIT, Commit, CorruptedChunk, StoredChunk, checksum
+from replay.commit import COMMIT, SET_ASIDE, Commit, CorruptedChunk, StoredChunk, checksum
 from replay.durability import Confirmation, ServerSettings
 from sojourn.errors import ConfigError, ContractError, UnavailableError
 
@@ -199,6 +200,12 @@ class RedisStore:
     def entry_key(self, first_row: int) -> str:
         """How a chunk is named to people: key and entry id."""
         return f"{self.key('chunks')} {first_row}-0"
+
+    async def set_aside(self, first_row: int) -> None:
+        """Move a damaged entry to `damaged`, so that it is met once and kept for people."""
+        with translated(self.url):
+            keys = [self.key(name) for name in ("owner", "chunks", "damaged")]
+            await self._client.eval(SET_ASIDE, len(keys), *keys, self.owner, f"{first_row}-0")
 
     async def chunk_of(self, row: int) -> StoredChunk | None:
         """The chunk that holds a row, or None if it is not kept (any more)."""

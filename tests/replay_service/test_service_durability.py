@@ -395,6 +395,13 @@ async def test_a_damaged_chunk_is_named_and_left_out_and_the_rest_is_served(
         assert f"{key} 11-0" in caplog.text
         keys = await drawn_keys(service)
         assert not any(10 <= key <= 20 for key in keys)  # the tenth step's next observation is in the damaged chunk
+    async with redis_of(embedded(tmp_path)) as stored:
+        assert await stored.hget("{sojourn:run:0}:damaged", "11-0 b") == damaged[1][b"b"]
+    caplog.clear()
+    async with serve(config) as service:
+        info = await service.client.info()
+        assert (info.rows, info.env_steps) == (20, 30)
+        assert "11-0" not in caplog.text  # it is met once
 
 
 async def test_consumed_items_stay_consumed_and_leases_come_back_after_a_restart(serve: Any, kit: SimpleNamespace) -> None:
