@@ -93,11 +93,25 @@ class Evaluator:
                     self._evaluate(snapshot)
                 elif snapshot is not None:
                     self._context.stop.wait(LOOK_S)
-            last = self._watcher.latest() or self._watcher.wait(self._record.policy_version, FIRST_S)
-            if last is not None and last.policy_version > self._record.policy_version:
-                self._evaluate(last)
+            self._conclude()
         except BaseException as error:  # noqa: BLE001  raised again by `run`, on the calling thread
             self._failure = error
+
+    def _conclude(self) -> None:
+        """Evaluate and film the last policy, unless that was the latest work anyway."""
+        last = self._watcher.latest() or self._watcher.wait(self._record.policy_version, FIRST_S)
+        if last is None:
+            return
+        latest = self._record.evaluations - 1
+        if last.policy_version > self._record.policy_version:
+            self._evaluate(last)
+        elif latest >= 0 and not self.video_file(last).exists():
+            self._policy.load(last.tensors)
+            self._film(last, latest, self._seed(latest))
+
+    def _seed(self, number: int) -> int:
+        """Seed of the run's evaluation `number`, counted from 0."""
+        return lane_seed(self._context.config.run.seed, "evaluator", self._context.index, 0, number)
 
     def _is_due(self, snapshot: ParameterSnapshot) -> bool:
         every = self._context.config.evaluation.every_env_steps
@@ -106,7 +120,7 @@ class Evaluator:
     def _evaluate(self, snapshot: ParameterSnapshot) -> None:
         """Evaluate one version; an environment that fails costs this evaluation only."""
         number = self._record.evaluations
-        seed = lane_seed(self._context.config.run.seed, "evaluator", self._context.index, 0, number)
+        seed = self._seed(number)
         self._policy.load(snapshot.tensors)
         try:
             evaluation = evaluate(

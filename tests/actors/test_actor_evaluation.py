@@ -86,6 +86,20 @@ def test_the_evaluator_evaluates_the_first_version_then_one_per_interval_then_th
     )
 
 
+def test_the_last_policy_is_filmed_also_where_it_was_evaluated_before_the_end(
+    roles: Any, configured: Callable[..., Config], eventually: Any
+):
+    config = with_evaluation(configured({"length": 5}), video=True)
+    config = config.model_copy(update={"environment": config.environment.model_copy(update={"id": "Pendulum-v1", "kwargs": {}})})
+    roles.start(parameters_role.run, config, "parameters")
+    stop, running = roles.start(evaluation.run, config, "evaluator")
+    roles.publish(config, env_steps=50)
+    eventually(lambda: len(lines(roles.run_folder)) == 1)
+    stop.set()
+    running.result(20.0)
+    assert [path.name for path in (roles.run_folder / "videos").iterdir()] == ["env-steps-000000000050.mp4"]
+
+
 def test_the_best_policy_is_kept_whole_and_replaced_by_a_better_one(tmp_path: Path):
     for version, reached in ((1, 5.0), (2, 9.0)):
         snapshot = ParameterSnapshot(version, 10 * version, 100 * version, "sac", b"tensors %d" % version)
