@@ -3,6 +3,7 @@
 Sets process-wide switches of MuJoCo, PyOpenGL and SDL (environment variables, MuJoCo's warning callback).
 """
 
+import importlib
 import logging
 import os
 import sys
@@ -35,6 +36,7 @@ def render_frame(environment: gym.Env[Any, Any]) -> np.ndarray:
     """
     name = environment.spec.id if environment.spec else type(environment.unwrapped).__name__
     try:
+        _load_gl(environment)
         frame = environment.render()
     except _render_errors() as error:
         reason = str(error).strip().splitlines() or [type(error).__name__]
@@ -42,6 +44,12 @@ def render_frame(environment: gym.Env[Any, Any]) -> np.ndarray:
     if not isinstance(frame, np.ndarray) or frame.ndim != 3:
         raise EnvironmentFault(f"no video of {name}: its render() gives no RGB array (render_mode {environment.render_mode!r})")
     return frame
+
+
+def _load_gl(environment: gym.Env[Any, Any]) -> None:
+    """Load EGL before Gymnasium's viewer does: where that fails inside the viewer, its destructor prints a stack trace later."""
+    if hasattr(environment.unwrapped, "mujoco_renderer") and os.environ.get("MUJOCO_GL") == "egl":
+        importlib.import_module("mujoco.egl")
 
 
 def quieten_mujoco() -> None:
