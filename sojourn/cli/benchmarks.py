@@ -5,12 +5,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sojourn.cli.arguments import Overrides
 from sojourn.errors import ConfigError
 
 if TYPE_CHECKING:
     from sojourn.bench.duration import Outcome
+    from sojourn.bench.learning import Course
 
 bench = typer.Typer(help="Measure against known answers.", no_args_is_help=True)
+
+LOAD_DEFAULTS = ["actors.replicas=8", "tables.replay.limiter.samples_per_insert=null", "learners.batch_size=256"]
+"""Of `sojourn bench load`: nothing paces the actors but the service's acknowledgements."""
 
 
 @bench.command("duration")
@@ -51,3 +56,79 @@ def _tell(outcome: "Outcome") -> None:
         exact = "" if claim.exact is None else f"exact {claim.exact:.5g}  "
         wrong = "" if verdict.agrees else "  <- disagrees"
         typer.echo(f"    {claim.name:45} {exact}measured {verdict.mean:.5g} +- {verdict.standard_error:.1g}{wrong}")
+
+
+@bench.command("duration-learning")
+def bench_duration_learning(
+    case: Annotated[
+        list[str] | None, typer.Option("--case", metavar="NAME", help='Only this one, anew: "queue, none". May be repeated.')
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Seeds 1 to so many of each case.")] = 6,
+    results: Annotated[Path, typer.Option(metavar="FILE", help="One line a case and seed is appended here.")] = Path(
+        "docs/results/duration-learning.jsonl"
+    ),
+    page: Annotated[Path, typer.Option(metavar="FILE", help="Its section is written anew, if the page is there.")] = Path(
+        "docs/duration.md"
+    ),
+) -> None:
+    """What is learned under each rule of collection and each weight, through the real replay service on a simulated clock.
+
+    Cases and seeds that are in the results are not run again. Exit status 1 if a statement about them does not hold.
+    """
+    from sojourn.bench.learning import CASES, read, run
+    from sojourn.bench.learning_page import by_case, judge, write
+
+    unknown = [name for name in case or () if name not in CASES]
+    if unknown:
+        raise ConfigError(f"unknown case {unknown[0]!r}; there are {'; '.join(CASES)}")
+    chosen = [CASES[name] for name in case or CASES]
+    courses = run(chosen, range(1, seeds + 1), results=results, again=bool(case), tell=_tell_course)
+    if page.exists():
+        write(page, read(results))
+    statements = judge(by_case(courses))
+    for statement in statements:
+        typer.echo(f"{'holds' if statement.holds else 'DOES NOT HOLD'}: {statement.said}: {statement.shown}")
+    if not all(statement.holds for statement in statements):
+        raise typer.Exit(1)
+
+
+def _tell_course(course: "Course") -> None:
+    looks = ", ".join(f"{chance:.3f} at {mark} s" for mark, chance in course.by_clock.items())
+    typer.echo(f"{course.case}  seed {course.seed}  {course.seconds:.0f} s  P(better arm) {looks}")
+
+
+@bench.command("load")
+def bench_load(
+    overrides: Overrides = None,
+    seconds: Annotated[float, typer.Option(min=1.0, max=86_400.0, help="How long actors insert.")] = 10.0,
+    minutes: Annotated[
+        float | None, typer.Option(min=0.1, max=1_440.0, help="The same in minutes: a soak, at half load.")
+    ] = None,
+    share: Annotated[float | None, typer.Option(min=0.01, max=1.0, help="Of the rate that is reached at full speed.")] = None,
+    observation: Annotated[int, typer.Option(min=1, max=1_000_000, help="Elements of an observation, float32.")] = 17,
+    action: Annotated[int, typer.Option(min=1, max=10_000, help="Elements of an action, float32.")] = 6,
+    duration_s: Annotated[float, typer.Option(min=0.0, max=3_600.0, help="Mean duration of a step; 0: no pause.")] = 0.0,
+    law: Annotated[str, typer.Option(help="Of durations: constant, exponential or pareto.")] = "constant",
+    failures_per_s: Annotated[float, typer.Option(min=0.0, max=100.0, help="Crashes of each actor.")] = 0.0,
+    storm_every_s: Annotated[float, typer.Option(min=0.0, help="All connections break so often; 0: never.")] = 0.0,
+    seed: Annotated[int, typer.Option(min=0)] = 1,
+) -> None:
+    """Simulated actors on real replay services: rate, acknowledgements, memory, and a ledger of what was lost or doubled.
+
+    actors.replicas, actors.environments, actors.segment_steps, replay.shards, replay.durability, tables.replay.capacity_steps and every
+    other key of the configuration are given as KEY=VALUE. Exit status 1 if a step was lost or doubled.
+    """
+    from sojourn.bench.load.actors import Behaviour
+    from sojourn.bench.load.run import Load, run_load
+    from sojourn.bench.load.steps import Payload, law_of
+    from sojourn.config.load import load_config
+
+    config = load_config(None, [*LOAD_DEFAULTS, *(overrides or [])])
+    behaviour = Behaviour(Payload(observation, action), law_of(law), duration_s, failures_per_s, seed)
+    length_s = seconds if minutes is None else 60.0 * minutes
+    wanted = share if share is not None else 1.0 if minutes is None else 0.5
+    report = run_load(config, Load(behaviour, length_s, wanted, storm_every_s), typer.echo)
+    for line in report.lines():
+        typer.echo(line)
+    if not report.clean:
+        raise typer.Exit(1)
