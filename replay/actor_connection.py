@@ -115,6 +115,10 @@ class ActorConnection:
         """Set what heartbeats say: cumulative counts of every lane, which include what was inserted so far, and what runs."""
         self._heartbeats.report(lanes, running, self._inserts.number_of_next())
 
+    def heard(self, timeout_s: float) -> bool:
+        """Wait until the service knows the latest report, which goes out at once. False when it does not within `timeout_s`."""
+        return self._heartbeats.heard(timeout_s)
+
     def end_window(self, pool: str, ago_s: float = 0.0) -> int:
         """A collection window of a pool ended so long ago, and what it cut is lost. Returns the window's number on this shard.
 

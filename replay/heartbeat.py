@@ -8,7 +8,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from protos import replay_pb2 as pb
@@ -85,6 +85,7 @@ class _Report:
     running: tuple[RunningAction, ...] = ()
     counted_at_message: int = 0
     at_s: float = 0.0
+    number: int = 0
 
     def news(self, gated: bool) -> object:
         """Changes with everything that the service should hear at once: what is listed, and, behind a gate, each start and end."""
@@ -100,10 +101,11 @@ class _Report:
 
 
 class _Said(NamedTuple):
-    """What a heartbeat said: the keys of ends without a row, and how many starts."""
+    """What a heartbeat said: the keys of ends without a row, how many starts, and the number of the report."""
 
     ends: list[tuple[int, int]]
     started: int
+    report: int
 
 
 class Heartbeats:
@@ -127,6 +129,7 @@ class Heartbeats:
         self._told: object = None
         self._unheard: dict[tuple[int, int], tuple[RunningAction, float]] = {}  # ends without a row, and when they were told
         self._saying: deque[_Said] = deque()  # the heartbeats that wait for their replies
+        self._sent = self._answered = self._wanted = 0  # numbers of reports: last sent, last replied to, to be sent at once
         self._pace = Pace(gated=gated)
         self._paused_until_s = 0.0
         self._closing = False
@@ -136,10 +139,17 @@ class Heartbeats:
         """Set what the next heartbeat says; it goes out at once if something new must be listed."""
         report = _Report(tuple(lanes), tuple(running), counted_at_message, self._now_s())
         with self._changed:
-            self._report = report
+            self._report = report = replace(report, number=self._report.number + 1)
             self._unheard.update({_key(action): (action, report.at_s) for action in running if action.ended is not None})
             if report.news(self._pace.gated) != self._told:
                 self._changed.notify_all()
+
+    def heard(self, timeout_s: float) -> bool:
+        """Send the latest report at once and wait until the service has replied to it. False when it has not in time."""
+        with self._changed:
+            self._wanted = wanted = self._report.number
+            self._changed.notify_all()
+            return self._changed.wait_for(lambda: self._answered >= wanted, timeout_s)
 
     def pace(self) -> Pace:
         with self._changed:
@@ -174,7 +184,8 @@ class Heartbeats:
 
     def _heard(self, reply: pb.HeartbeatReply) -> None:
         with self._changed:
-            said = self._saying.popleft() if self._saying else _Said([], 0)
+            said = self._saying.popleft() if self._saying else _Said([], 0, 0)
+            self._answered = max(self._answered, said.report)
             self._pace = Pace(
                 start_credits=reply.start_credits,
                 gated=reply.gated,
@@ -197,7 +208,8 @@ class Heartbeats:
                     return
                 report, closing, ends = self._report, self._closing, dict(self._unheard)
                 self._told = report.news(self._pace.gated)
-                self._saying.append(_Said(list(ends), report.started))
+                self._saying.append(_Said(list(ends), report.started, report.number))
+                self._sent = report.number
             yield self._request(session.incarnation, report, list(ends.values()))
             if closing:
                 return
@@ -207,7 +219,7 @@ class Heartbeats:
         """Until the next heartbeat is due: after a second, or sooner if there is news."""
         with self._changed:
             while not (ended.is_set() or self._closing):
-                news = self._report.news(self._pace.gated) != self._told
+                news = self._wanted > self._sent or self._report.news(self._pace.gated) != self._told
                 left_s = sent_s + (self._gap_s if news or self._starved else EVERY_S) - time.monotonic()
                 if left_s <= 0.0:
                     return

@@ -13,8 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from replay.client import LaneCounts, Pace, RunningAction
-from replay.heartbeat import LISTED_FROM_S
-from sojourn.bench.world import DEADLINE_S, World, eventually
+from sojourn.bench.world import DEADLINE_S, World
 from sojourn.errors import DeadlineError
 from sojourn.experience import EndKind, Segment
 
@@ -67,7 +66,7 @@ class Lanes:
         """who: pool and speed_class.  host_s: what the clock of the lanes' host shows at a time of the world's clock."""
         self.counts = [LaneCounts(lane, started=0) for lane in range(lanes)]
         self.running: dict[int, Run] = {}
-        self._world, self._name, self.shard = world, name, shard
+        self.shard = shard
         self._clock, self._host_s = world.clock, host_s
         self._connection = world.actor(name, shard=shard, now_s=lambda: host_s(world.clock.now_s), **who)
         self._choose = choose
@@ -159,15 +158,8 @@ class Lanes:
     def settle(self) -> None:
         """Report, and wait until the service has heard it. Raises DeadlineError if it has not in time."""
         self.report()
-        now_s = self._clock.now_s
-        listed = sum(now_s - run.started_at_s >= LISTED_FROM_S for run in self.running.values())
-        told = sum(lane.started for lane in self.counts), sum(lane.ended for lane in self.counts), listed
-        eventually(lambda: self._heard() == told, f"the service to hear of {told} starts, ends and running actions")
-
-    def _heard(self) -> tuple[int, int, int]:
-        """Starts, ends and running actions of these lanes, as far as the service knows."""
-        clients = self._world.info(self.shard).clients
-        return next((c.started, c.ended, c.running) for c in clients if c.client_id == self._name)
+        if not self._connection.heard(DEADLINE_S):
+            raise DeadlineError(f"the replay service did not reply to a report within {DEADLINE_S:g} s")
 
     @property
     def pace(self) -> Pace:

@@ -29,6 +29,7 @@ RUN_ID = "bench"
 BEGIN_S = 1_000.0  # where simulated clocks start: some rows begin with actions that started before
 LOOK_S = 0.002  # how often it is looked at what nobody announces, in real seconds
 DEADLINE_S = 60.0  # of anything that waits for the service, in real seconds
+HEARTBEAT_GAP_S = 0.001  # simulated time passes faster than an actor's: its heartbeats follow closer on each other
 BUFFER_BYTES = 256 << 20
 TABLE = {"sampler": "fifo", "consume": True, "capacity_steps": 200_000, "limiter": {"samples_per_insert": None, "min_size": 1}}
 FOREVER_S = 1e6
@@ -149,7 +150,13 @@ class World:
         """A connection of one actor, on the world's clock; it closes with the world."""
         told: dict[str, Any] = {"flush_bytes": 1 << 30, "flush_age_s": FOREVER_S, "segment_steps": 1 << 30}
         fleet = self.config.actors.model_copy(update={**told, "pool": pool, "speed_class": speed_class})
-        arguments: dict[str, Any] = {"schema": self.schema, "fleet": fleet, "buffer_bytes": BUFFER_BYTES, "now_s": self.clock}
+        arguments: dict[str, Any] = {
+            "schema": self.schema,
+            "fleet": fleet,
+            "buffer_bytes": BUFFER_BYTES,
+            "now_s": self.clock,
+            "heartbeat_gap_s": HEARTBEAT_GAP_S,
+        }
         connection = ActorConnection(
             fixed_address(self._services[shard].target), run_id=RUN_ID, client_id=name, **{**arguments, **changed}
         )

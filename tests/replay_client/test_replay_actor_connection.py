@@ -323,3 +323,20 @@ def test_an_action_that_ended_without_a_row_is_told_even_if_the_next_report_forg
 
     client = soon(lambda: next((client for client in service.info().clients if client.ended), None))
     assert (client.ended, client.running) == (1, 0)
+
+
+def test_a_report_is_known_to_the_service_once_it_was_heard(service: Any, actor: ActorConnection):
+    """Though it says nothing new that would send a heartbeat at once."""
+    for started in range(1, 6):
+        actor.report([LaneCounts(0, started=started, completed=started)], [])
+        assert actor.heard(10.0)
+        assert service.info().clients[0].started == started
+
+
+def test_nobody_hears_a_report_while_the_service_is_down(service: Any, actor: ActorConnection):
+    service.stop()
+    actor.report([LaneCounts(0, started=1)], [])
+    assert not actor.heard(0.2)
+    service.start()
+    assert actor.heard(10.0)
+    assert service.info().clients[0].started == 1

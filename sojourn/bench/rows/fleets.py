@@ -76,8 +76,7 @@ def crashes(size: Size, rng: np.random.Generator) -> Mapping[str, float]:
                 warm_up = -(-world.items("none") // BATCH)
             lanes.go_on_until(world.clock.now_s + CRASH_TICK_S)
             lanes.deliver()
-            lanes.report()
-        lanes.settle()
+            lanes.settle()
         world.clock.now_s += CRASH_TICK_S
         found = {weight: averaged(world, weight, skip=warm_up) for weight in tables}
     return {weight: averages.of(0) for weight, averages in found.items()}

@@ -31,8 +31,7 @@ class GatedLoop:
         self._started = 0
         self.version = 0
         self.late = self.items = 0
-        self._lanes.report()
-        eventually(lambda: self._lanes.pace.gated and self._allowed() > 0, "leave for the first starts")
+        self._lanes.settle()
         self._start_allowed()
 
     def _allowed(self) -> int:
@@ -67,10 +66,13 @@ class GatedLoop:
             self.items += len(batch)
         self.version += 1
         self._learner.report(self.version, self.version)
-        eventually(lambda: self._world.info().learner_step >= self.version, f"the service to hear of version {self.version}")
-        self._lanes.report()
-        eventually(lambda: self._lanes.pace.learner_step >= self.version, f"leave under version {self.version}")
+        eventually(self._granted, f"leave under version {self.version}")
         self._start_allowed()
+
+    def _granted(self) -> bool:
+        """Ask for further starts. Whether the answer knows of the newest version."""
+        self._lanes.settle()
+        return self._lanes.pace.learner_step >= self.version
 
 
 def gates(size: Size, rng: np.random.Generator) -> Mapping[str, float]:

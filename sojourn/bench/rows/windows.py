@@ -69,11 +69,10 @@ def reward(slow_share: float) -> float:
     return REWARDS[0] + (REWARDS[1] - REWARDS[0]) * slow_share
 
 
-def in_windows(world: World, fleets: Sequence[Lanes], windows: int, window_s: float, *, in_step: bool = False) -> None:
+def in_windows(world: World, fleets: Sequence[Lanes], windows: int, window_s: float) -> None:
     """Run cold windows one after another; what ends in time is delivered at the end of its window.
 
-    in_step: each window waits until the service has heard what the one before cut. Heartbeats come ten a second, and simulated windows
-    pass faster; whether a cut action began its episode can be told only before the lane's next rows come.
+    Each window waits until the service has heard what the one before cut: ages are of the moment at which it hears them.
     """
     for _ in range(windows):
         end_s = world.clock.now_s + window_s
@@ -83,14 +82,9 @@ def in_windows(world: World, fleets: Sequence[Lanes], windows: int, window_s: fl
             lanes.go_on_until(end_s)
             lanes.cut_all()
             lanes.deliver()
-            if in_step:
-                lanes.settle()
-            else:
-                lanes.report()
+            lanes.settle()
         for lanes in {lanes.shard: lanes for lanes in fleets}.values():
             lanes.end_window()  # the fleets are one pool
-    for lanes in fleets:
-        lanes.settle()
     world.clock.now_s += window_s  # summaries of the start log are made anew after a while
 
 
@@ -162,7 +156,7 @@ def episodes(size: Size, rng: np.random.Generator) -> Mapping[str, float]:
         return Attempt(length(rng, SLOW_S if rng.random() < 0.5 else FAST_S), labels, last=step[lane] == EPISODE_STEPS)
 
     with World(tables, labels=("first", "second", "third"), seed=0) as world:
-        in_windows(world, [Lanes(world, LANES, choose)], size.of(40, 6), EPISODE_WINDOW_S, in_step=True)
+        in_windows(world, [Lanes(world, LANES, choose)], size.of(40, 6), EPISODE_WINDOW_S)
         found = {rule: averaged(world, rule) for rule in tables}
     return {
         f"step {label + 1} by {rule}": averages.of(label) for rule, averages in found.items() for label in range(EPISODE_STEPS)
