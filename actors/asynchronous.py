@@ -50,7 +50,6 @@ class _Slots:
         self._parts = parts
         self._board = parts.board
         self._selector = selectors.DefaultSelector()
-        self.hearing_s = 0.0
         self._slots = [
             RemoteSlot(lane.slot, parts.schema, parts.environment, simulated_clock=parts.simulated_clock)
             for lane in parts.board.lanes

@@ -1,6 +1,7 @@
 """What an actor tells Prometheus. Cheap enough for microsecond steps: most series are brought up to date once per report."""
 
 from actors.board import LaneBoard
+from actors.lane import LISTED_FROM_S
 from sojourn.experience import EndKind, Segment
 from sojourn.metrics import Metrics
 
@@ -50,7 +51,7 @@ class ActorMeasures:
         self._count("sojourn_actor_env_steps", ends[EndKind.COMPLETED] + ends[EndKind.KILLED])
         self._count("sojourn_actor_actions_started", started)
         self._count("sojourn_actor_episodes", episodes)
-        self._set("sojourn_actor_running_actions", sum(age_s >= 0.1 for age_s in running_s))
+        self._set("sojourn_actor_running_actions", sum(age_s >= LISTED_FROM_S for age_s in running_s))
         self._set("sojourn_actor_oldest_action_seconds", max(running_s, default=0.0))
         self._set("sojourn_actor_policy_version", policy_version)
         self._set("sojourn_actor_policy_age_seconds", policy_age_s)

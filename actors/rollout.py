@@ -18,7 +18,7 @@ from actors.faults import Faults
 from actors.measures import ActorMeasures
 from sojourn.columns import Schema, unflatten
 from sojourn.config.schema import EnvironmentSettings, FleetSettings
-from sojourn.experience import Columns, Segment
+from sojourn.experience import Columns, EndKind, Segment
 
 CREDIT_LOOK_S = 0.01  # how often a rollout without start credits looks for new ones
 
@@ -53,7 +53,7 @@ class RolloutParts:
     @property
     def completed(self) -> int:
         """Actions completed in this life."""
-        return sum(lane.ends[0] for lane in self.board.lanes)
+        return sum(lane.ends[EndKind.COMPLETED] for lane in self.board.lanes)
 
 
 def row_of(columns: Columns, row: int) -> Columns:

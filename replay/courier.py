@@ -11,11 +11,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from protos import replay_pb2 as pb
-from replay.link import Link, Session, our_errors
+from replay.link import CALL_TIMEOUT_S, Link, Session, our_errors
 
 GATHER_S = 0.02  # updates of so long travel in one call: a call costs both sides about 0.3 ms
 FACTS_EVERY_S = 0.5
-CALL_TIMEOUT_S = 5.0
 KEYS_PER_CALL = 65_536
 MOST_KEYS = 1_000_000  # kept while the shard is down, 12 bytes each
 

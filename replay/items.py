@@ -30,9 +30,6 @@ class Items(NamedTuple):
     sums: np.ndarray
 
 
-ITEM_BYTES = 21  # of the arrays above, a row
-
-
 def make_items(rows: int, blocks: int) -> Items:
     """No items yet."""
     return Items(

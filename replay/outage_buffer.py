@@ -68,10 +68,6 @@ class OutageBuffer:
         """The oldest message above `number`, or None."""
         return next((message for kept, message in self._messages.items() if kept > number), None)
 
-    def oldest_made_at_s(self) -> float | None:
-        """When the message was made that has waited longest, or None."""
-        return next((message.made_at_s for message in self._messages.values()), None)
-
     def check(self) -> None:
         """Prove the invariant, or raise AssertionError."""
         numbers = list(self._messages)

@@ -7,9 +7,6 @@ from dataclasses import dataclass
 
 from sojourn.config.schema import TableSettings
 
-BY_DRAW = ("one", "start_age", "version_age")
-"""Rules whose weight is known when an item is made."""
-
 
 @dataclass(frozen=True)
 class Rule:

@@ -88,10 +88,6 @@ class SurvivalCurve:
         """The smallest survival above 0."""
         return float(self.survival[self.survival > 0.0].min())
 
-    def log_variance_at(self, x: np.ndarray) -> np.ndarray:
-        """Variance of log P(T >= x): float64, same shape as x. Its root is the relative standard error of 1 / P(T >= x)."""
-        return self.log_variance[np.searchsorted(self.time, x, side="left")]
-
 
 def remaining_window(remaining_s: np.ndarray, effective_starts: float | None = None) -> SurvivalCurve:
     """Share of started actions whose remaining window was at least x.
