@@ -88,20 +88,23 @@ class DurationMeasures:
 
     def _show_rewards(self, sums: np.ndarray) -> None:
         gauge = self._metrics.gauge(_PREFIX + "bucket_reward")
-        for bucket, value in zip(BUCKETS, sums, strict=True):
-            gauge.labels(bucket).set(value)
+        for bucket, value in zip(BUCKETS, sums.tolist(), strict=True):
+            if value:
+                gauge.labels(bucket).set(value)
 
     def _add(self, series: str, sums: np.ndarray) -> None:
         """Counters are sums themselves: they are handed what came since the last look."""
         counter = self._metrics.counter(series)
         for bucket, value in zip(BUCKETS, sums.tolist(), strict=True):
-            counter.labels(bucket).inc(value)
+            if value:
+                counter.labels(bucket).inc(value)
         sums[:] = 0.0
 
     def _add_labels(self, series: str, kind: str, sums: np.ndarray) -> None:
         counter = self._metrics.counter(series)
         for label, value in zip(LABELS, sums.tolist(), strict=True):
-            counter.labels(kind, label).inc(value)
+            if value:
+                counter.labels(kind, label).inc(value)
         sums[:] = 0.0
 
 

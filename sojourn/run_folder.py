@@ -9,6 +9,7 @@ runs/<name>/
     roles/            announcements of running roles           control/     requests to the launcher
     checkpoints/      evaluations/                             logs/
     progress.jsonl    one record a second                      tb/          TensorBoard events
+    duration.jsonl    what `sojourn doctor` reads
     report.html       plots/
 """
 

@@ -8,6 +8,7 @@ import sojourn
 from sojourn.cli.benchmarks import bench
 from sojourn.cli.catalogue import show_list
 from sojourn.cli.configuration import show_config
+from sojourn.cli.diagnosing import examine_run
 from sojourn.cli.evaluation import evaluate_run
 from sojourn.cli.reporting import report_run
 from sojourn.cli.scaling import scale_run
@@ -24,6 +25,7 @@ app = typer.Typer(
 app.command("train")(train_run)
 app.command("status")(show_status)
 app.command("top")(show_top)
+app.command("doctor")(examine_run)
 app.command("scale")(scale_run)
 app.command("eval")(evaluate_run)
 app.command("resume")(resume_run)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
+from sojourn.monitor.durations import DurationReckoner, DurationRecord
 from sojourn.monitor.progress import Progress
 from sojourn.monitor.reckoning import Reckoner
 from sojourn.monitor.recorder import Recorder, read_progress
@@ -24,10 +25,17 @@ class Monitor:
         self._folder = run_folder
         self._scraper = Scraper(run_folder)
         self._reckoner = Reckoner(table, known=next(reversed(read_progress(run_folder)), None))
+        self._durations = DurationReckoner(table)
 
     def read(self) -> Progress:
         """One record, now. Takes as long as the slowest endpoint, under a second each."""
-        return self._reckoner.record(self._scraper.read(), time.time(), time.monotonic())
+        readings = self._scraper.read()
+        self._durations.heard(readings)
+        return self._reckoner.record(readings, time.time(), time.monotonic())
+
+    def durations(self, record: Progress) -> DurationRecord:
+        """What the latest reading, that of the record, and those before it say of durations."""
+        return self._durations.record(record.time_s, record.elapsed_s)
 
     def run(self, stop: threading.Event, on_progress: Callable[[Progress], None] | None) -> None:
         """Once a second until `stop` is set: read, keep, call back. The last record is always kept."""
@@ -36,12 +44,15 @@ class Monitor:
                 began_s = time.monotonic()
                 record = self.read()
                 kept = recorder.keep(record)
+                if recorder.wants_durations(record):
+                    recorder.keep_durations(self.durations(record))
                 if on_progress:
                     on_progress(record)
                 if stop.wait(max(0.0, PERIOD_S - (time.monotonic() - began_s))):
                     break
             if not kept:
                 recorder.keep(record, always=True)
+            recorder.keep_durations(self.durations(record))
 
     def close(self) -> None:
         self._scraper.close()

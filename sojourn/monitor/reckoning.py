@@ -171,7 +171,8 @@ def _learner_gauges(readings: Readings) -> dict[str, float]:
 
 def _is_gauge(sample: Sample) -> bool:
     parts = ("_total", "_created", "_bucket", "_sum", "_count")
-    return sample.name.startswith(LEARNER_PREFIX) and sample.name != LEARNER_STEP and not sample.name.endswith(parts)
+    plain = sample.labels.keys() <= {"name"}  # sums by duration have a record of their own
+    return plain and sample.name.startswith(LEARNER_PREFIX) and sample.name != LEARNER_STEP and not sample.name.endswith(parts)
 
 
 def _short_name(sample: Sample) -> str:

@@ -2,22 +2,26 @@
 
 A run of a day would fill both with 86,400 lines that no curve can show, so records are as far apart as a thousandth of the run's
 age, at least a second: 1,000 in the first quarter of an hour, about 5,500 in a day. A new evaluation is always kept.
+Records of durations hold sums, of which the latest says everything: they are as far apart as a fiftieth of the age, at least five seconds.
 """
 
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TextIO
+from typing import Any, TextIO, TypeVar
 
 from tensorboard.summary import Writer
 
+from sojourn.monitor.durations import DurationRecord
 from sojourn.monitor.progress import Evaluation, Progress
 
 SPACING = 0.001
-PROGRESS = "progress.jsonl"
+DURATION_SPACING, DURATION_SPACING_S = 0.02, 5.0
+Record = TypeVar("Record")
+PROGRESS, DURATIONS = "progress.jsonl", "duration.jsonl"
 
 
 class Recorder:
@@ -25,6 +29,8 @@ class Recorder:
 
     def __init__(self, run_folder: Path) -> None:
         self._file = _whole_lines(run_folder / PROGRESS)
+        self._durations = _whole_lines(run_folder / DURATIONS)
+        self._durations_due_s = DURATION_SPACING_S
         self._events = Writer(str(run_folder / "tb"))
         self._last: Progress | None = None
 
@@ -44,8 +50,19 @@ class Recorder:
             return True
         return record.elapsed_s - self._last.elapsed_s >= SPACING * record.elapsed_s
 
+    def wants_durations(self, record: Progress) -> bool:
+        """Whether it is time for the next record of durations."""
+        return record.elapsed_s >= self._durations_due_s
+
+    def keep_durations(self, record: DurationRecord) -> None:
+        """Write it."""
+        self._durations.write(json.dumps(_rounded(asdict(record))) + "\n")
+        self._durations.flush()
+        self._durations_due_s = record.elapsed_s + max(DURATION_SPACING_S, DURATION_SPACING * record.elapsed_s)
+
     def close(self) -> None:
         self._file.close()
+        self._durations.close()
         self._events.close()
 
     def __enter__(self) -> "Recorder":
@@ -57,11 +74,12 @@ class Recorder:
 
 def read_progress(run_folder: Path) -> list[Progress]:
     """Everything recorded, oldest first. A last line that a crash left half-written is left out."""
-    try:
-        lines = (run_folder / PROGRESS).read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        return []
-    return [record for line in lines if (record := _parsed(line))]
+    return [record for line in _lines(run_folder / PROGRESS) if (record := _parsed(line, Progress.from_json))]
+
+
+def read_durations(run_folder: Path) -> list[DurationRecord]:
+    """Every record of durations, oldest first, cut ones left out."""
+    return [record for line in _lines(run_folder / DURATIONS) if (record := _parsed(line, DurationRecord.from_json))]
 
 
 def read_evaluations(run_folder: Path) -> list[dict[str, Any]]:
@@ -114,9 +132,16 @@ def _whole_lines(path: Path) -> TextIO:
     return io.TextIOWrapper(file, encoding="utf-8")
 
 
-def _parsed(line: str) -> Progress | None:
+def _lines(path: Path) -> list[str]:
     try:
-        return Progress.from_json(json.loads(line))
+        return path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return []
+
+
+def _parsed(line: str, make: Callable[[dict[str, Any]], Record]) -> Record | None:
+    try:
+        return make(json.loads(line))
     except (ValueError, TypeError):
         return None
 

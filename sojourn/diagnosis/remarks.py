@@ -1,0 +1,84 @@
+"""What else is worth a sentence: what no weight brings back, cut weights, kills, lags, pools? Pure."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from sojourn.config import Config
+from sojourn.diagnosis.evidence import Evidence, as_array
+from sojourn.durations import BUCKETS
+from sojourn.monitor import DurationRecord
+
+MANY = 0.01  # share of starts or weights that is worth a sentence
+FEW = 20  # actions of a bucket below which a mean says nothing
+DISCOUNTED = 0.9  # clipped ratio of one bucket over another's
+
+
+def remarks_on(config: Config, record: DurationRecord, evidence: Evidence) -> tuple[str, ...]:
+    """Sentences, most important first."""
+    return (
+        *_never_seen(evidence),
+        *_weights(config, evidence),
+        *_discounted(record),
+        *_ends(config, evidence),
+        *_objective(config),
+    )
+
+
+def _never_seen(evidence: Evidence) -> Iterator[str]:
+    shares = evidence.durations
+    if shares is None:
+        return
+    never = float(shares.expected[shares.collected == 0.0].sum())
+    if never >= MANY and shares.before.beyond_chance:
+        yield f"{never:.1%} of the starts have durations of which none was ever learned from: no weight brings them back"
+
+
+def _weights(config: Config, evidence: Evidence) -> Iterator[str]:
+    key = f"tables.{config.learners.table}.duration"
+    if evidence.capped >= MANY:
+        yield f"{evidence.capped:.1%} of the weights are cut at {key}.cap, which leaves a part of the bias"
+    if evidence.repaired >= MANY:
+        yield f"{evidence.repaired:.1%} of the weights could not be known (nothing was left of a horizon) and count as average ones"
+    if evidence.exponent < 1.0:
+        yield f"learners.ess_floor raises weights to the power {evidence.exponent:.2f}: shares lie between unweighted and weighted ones"
+
+
+def _discounted(record: DurationRecord) -> Iterator[str]:
+    """V-trace and PPO count what the policy has left behind for less, once more for slow actions (docs/duration.md)."""
+    counts = as_array(record.buckets.get("measured", {}), BUCKETS)
+    ratios = as_array(record.buckets.get("clipped_ratio", {}), BUCKETS)
+    lags = as_array(record.buckets.get("lag_versions", {}), BUCKETS)
+    known = np.flatnonzero(counts >= FEW)
+    if len(known) < 2 or not ratios.any():
+        return
+    quick, slow = known[0], known[-1]
+    ratio, lag = ratios[known] / counts[known], lags[known] / counts[known]
+    if ratio[-1] < DISCOUNTED * ratio[0]:
+        yield (
+            f"slow actions are discounted by the policy ratio besides: min(1, ratio) is {ratio[0]:.2f} to {BUCKETS[quick]} s and {ratio[-1]:.2f} to "
+            f"{BUCKETS[slow]} s, {lag[0]:.1f} and {lag[-1]:.1f} versions behind; a gate (max_staleness) or slower learning lessens that"
+        )
+
+
+def _ends(config: Config, evidence: Evidence) -> Iterator[str]:
+    settings = config.environment
+    if evidence.killed > 0.0:
+        yield (
+            f"{evidence.killed:.1%} of the starts were killed at environment.step_timeout_s={settings.step_timeout_s:g} and delivered with "
+            f"killed_reward={settings.killed_reward:g}: part of the task, no bias"
+        )
+
+
+def _objective(config: Config) -> Iterator[str]:
+    table = config.tables[config.learners.table]
+    pools = {fleet.pool for fleet in (config.actors, *config.actors.fleets.values()) if fleet.replicas}
+    if len(pools) > 1 and table.duration.weight != "pool":
+        yield (
+            f"actors work in {len(pools)} pools: their shares follow how fast each is, which starts cannot show; "
+            f"tables.{config.learners.table}.duration.weight=pool gives them duration.pool_shares"
+        )
+    if table.duration.weight == "linear" and table.duration.applies_to in (None, "policy"):
+        yield "the weight `linear` multiplies the policy's loss alone; values are learned from the unweighted shares"
+    if config.algorithm.name in ("sac", "dqn"):
+        yield f"{config.algorithm.name} chooses anew in every state that it learns from: of these gaps it feels the one of the states"

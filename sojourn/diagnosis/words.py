@@ -1,0 +1,97 @@
+"""How does a doctor say what he found? Lines of plain text: the verdict, what to change, and the figures behind them. Pure."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from sojourn.diagnosis.doctor import Diagnosis, Verdict
+from sojourn.diagnosis.evidence import LEAK_ALARM, Evidence, Shares, as_array
+from sojourn.durations import BUCKETS, LABELS
+from sojourn.monitor import DurationRecord
+from sojourn.readable import seconds
+
+SAID = {
+    Verdict.UNKNOWN: "TOO EARLY to say",
+    Verdict.CLEAN: "CLEAN",
+    Verdict.REPAIRED: "REPAIRED by weighting",
+    Verdict.BIASED: "BIASED",
+}
+COLUMNS = ("started", "learned", "weighted", "lag", "ratio", "reward", "TD error")
+
+
+def told(diagnosis: Diagnosis) -> Iterator[str]:
+    """Everything, a line at a time."""
+    evidence = diagnosis.evidence
+    yield _line("regime", f"{diagnosis.regime.name}: {diagnosis.regime.says}")
+    yield _line("verdict", f"{SAID[diagnosis.verdict]}: {diagnosis.because}")
+    for change in diagnosis.changes:
+        yield _line("change", change)
+    for remark in diagnosis.remarks:
+        yield _line("note", remark)
+    yield ""
+    yield from _facts(evidence)
+    if evidence.durations is not None:
+        yield ""
+        yield from _durations(diagnosis.record, evidence.durations)
+    for kind, shares in evidence.labels.items():
+        yield ""
+        yield from _labels(kind, shares)
+
+
+def _line(name: str, text: str) -> str:
+    return f"{name:<10} {text}"
+
+
+def _facts(evidence: Evidence) -> Iterator[str]:
+    running = f"{evidence.in_flight:,.0f} in flight (oldest {seconds(evidence.oldest_s)})"
+    yield _line("starts", f"{evidence.started:,.0f}   {running}   lost {evidence.lost:.1%}   killed {evidence.killed:.1%}")
+    weights = f"ESS {evidence.ess_share:.0%}   cut {evidence.capped:.1%}   repaired {evidence.repaired:.1%}"
+    yield _line("weights", f"{weights}   standard error {evidence.weight_error:.1%}   power {evidence.exponent:.2f}")
+    for name, shares in evidence.laws.items():
+        before, after = shares.before, shares.after
+        chance = f"chance {after.chance_mean:.3f} +- {after.chance_sd:.3f}"
+        yield _line("gap", f"{name} {before.distance:.3f} before weighting, {after.distance:.3f} after   {chance}")
+    state = evidence.labels.get("task")
+    yield _line(
+        "states", "unknown: no column of tasks" if state is None else f"gap {state.after.distance:.3f} (tasks, after weighting)"
+    )
+    yield _line("actions", _action_gap(evidence))
+
+
+def _action_gap(evidence: Evidence) -> str:
+    """The gap of actions given the state, which the mean score shows."""
+    if evidence.leak != evidence.leak:
+        return "given the state: unknown, this algorithm has no policy gradient on stored actions"
+    gap = "" if evidence.action_gap != evidence.action_gap else f"gap {evidence.action_gap:.3f} given the state   "
+    return f"{gap}score leak {evidence.leak:.1f} (chance 1, alarm from {LEAK_ALARM:.0f})"
+
+
+def _durations(record: DurationRecord, shares: Shares) -> Iterator[str]:
+    yield f"{'duration':<12}" + "".join(f"{name:>10}" for name in COLUMNS)
+    means = means_by_bucket(record)
+    for place in np.flatnonzero((shares.expected > 0.0) | (shares.collected > 0.0)):
+        parts = "".join(f"{share[place]:>10.1%}" for share in (shares.expected, shares.collected, shares.weighted))
+        numbers = "".join(f"{'-' if np.isnan(mean[place]) else format(mean[place], '.3g'):>10}" for mean in means.values())
+        yield f"{_bucket(int(place)):<12}{parts}{numbers}"
+
+
+def means_by_bucket(record: DurationRecord) -> dict[str, np.ndarray]:
+    """Mean lag, clipped ratio, reward and TD error of the actions in each bucket, NaN where none was measured: float64[buckets]."""
+    counts = as_array(record.buckets.get("measured", {}), BUCKETS)
+    sums = {name: record.buckets.get(name, {}) for name in ("lag_versions", "clipped_ratio", "reward", "td_error")}
+    with np.errstate(invalid="ignore", divide="ignore"):
+        means = {name: as_array(sums[name], BUCKETS) / counts for name in sums}
+    if not sums["clipped_ratio"]:
+        means["clipped_ratio"] = np.full(len(BUCKETS), np.nan)
+    return means
+
+
+def _bucket(place: int) -> str:
+    return f"over {BUCKETS[place - 1]} s" if place == len(BUCKETS) - 1 else f"to {BUCKETS[place]} s"
+
+
+def _labels(kind: str, shares: Shares) -> Iterator[str]:
+    yield f"{kind:<12}" + "".join(f"{name:>10}" for name in COLUMNS[:3])
+    for place in np.flatnonzero((shares.expected > 0.0) | (shares.collected > 0.0)):
+        parts = "".join(f"{share[place]:>10.1%}" for share in (shares.expected, shares.collected, shares.weighted))
+        yield f"{LABELS[place]:<12}{parts}"

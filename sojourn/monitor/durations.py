@@ -1,0 +1,132 @@
+"""What do durations do to what is learned? One record of what was started, what was learned from and how it was weighted. Pure.
+
+The line of duration.jsonl. Sums are over all lives of the roles in this launch of the run: what a role that has ended said last still counts.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from sojourn.monitor.scrape import Reading
+from sojourn.monitor.sums import Readings, highest, total
+
+EXPECTED = "sojourn_replay_expected_actions"
+LEARNED = (
+    "actions",
+    "collected",
+    "collected_squares",
+    "weighted",
+    "weighted_squares",
+    "measured",
+    "lag_versions",
+    "reward",
+    "td_error",
+    "clipped_ratio",
+)
+"""By bucket: `sojourn_learner_bucket_<name>`."""
+
+LABELLED = {
+    "expected": "sojourn_replay_expected_labels",
+    "collected": "sojourn_learner_label_collected_total",
+    "weighted": "sojourn_learner_label_weighted_total",
+}
+SUMMED = {
+    "started": "sojourn_replay_actions_started",
+    "running": "sojourn_replay_running_actions",
+    "windows": "sojourn_replay_windows",
+    "prefetched_batches": "sojourn_learner_prefetched_batches",
+    "weights_capped": "sojourn_learner_weights_capped_total",
+    "weights_repaired": "sojourn_learner_weights_repaired_total",
+    "sampled_items": "sojourn_learner_sampled_items_total",
+}
+OF_TABLE = {
+    "items": "sojourn_replay_items",
+    "leased_items": "sojourn_replay_leased_items",
+    "late_items": "sojourn_replay_late_items",
+    "expired_items": "sojourn_replay_expired_items",
+    "evicted_items": "sojourn_replay_evicted_items",
+}
+HIGHEST = {
+    "oldest_action_s": "sojourn_replay_oldest_action_seconds",
+    "window_dispersion": "sojourn_replay_window_dispersion",
+    "ess_share": "sojourn_learner_weight_ess_share",
+    "weight_exponent": "sojourn_learner_weight_exponent",
+    "weight_error": "sojourn_learner_weight_error",
+    "score_leak": "sojourn_learner_score_leak",
+    "action_gap": "sojourn_learner_action_gap",
+}
+ENDED = "sojourn_replay_actions_ended"
+
+
+@dataclass(frozen=True)
+class DurationRecord:
+    """One record of duration.jsonl.
+
+    time_s: Unix time.  elapsed_s: since this launch of the run.
+    buckets: sums by quantity (`expected` and LEARNED) and bucket of duration; buckets of 0 are left out.
+    labels: sums by quantity (LABELLED), kind of label and label.
+    facts: further numbers by the names of SUMMED, OF_TABLE, HIGHEST and `ended_<kind>`; what nobody says is left out.
+    """
+
+    time_s: float
+    elapsed_s: float
+    buckets: dict[str, dict[str, float]] = field(default_factory=dict)
+    labels: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
+    facts: dict[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def from_json(cls, fields: dict[str, Any]) -> "DurationRecord":
+        """Inverse of `dataclasses.asdict`. Raises TypeError for another record."""
+        return cls(**fields)
+
+
+class DurationReckoner:
+    """Remembers what each life of a replay shard or learner said last."""
+
+    def __init__(self, table: str) -> None:
+        """table: the one that learners draw from."""
+        self._table = table
+        self._lives: dict[tuple[str, int, float], Reading] = {}
+        self._latest: dict[str, Reading] = {}
+
+    def heard(self, readings: Readings) -> None:
+        """Take note of a scrape."""
+        for name, reading in readings.items():
+            if reading.samples and name.startswith(("replay-", "learner-")):
+                self._lives[(name, *reading.life)] = reading
+                self._latest[name] = reading
+
+    def record(self, time_s: float, elapsed_s: float) -> DurationRecord:
+        """What is known now."""
+        buckets = {"expected": self._by_label(EXPECTED)}
+        for name in LEARNED:
+            suffix = "" if name == "reward" else "_total"  # rewards can be negative, so their sum is no counter
+            buckets[name] = self._by_label(f"sojourn_learner_bucket_{name}{suffix}")
+        labels = {name: self._by_kind(series) for name, series in LABELLED.items()}
+        return DurationRecord(time_s, elapsed_s, buckets, labels, self._facts())
+
+    def _by_label(self, series: str) -> dict[str, float]:
+        sums: dict[str, float] = {}
+        for reading in self._lives.values():
+            for sample in reading.samples:
+                if sample.name == series and sample.value:
+                    bucket = sample.labels["bucket"]
+                    sums[bucket] = sums.get(bucket, 0.0) + sample.value
+        return sums
+
+    def _by_kind(self, series: str) -> dict[str, dict[str, float]]:
+        sums: dict[str, dict[str, float]] = {}
+        for reading in self._lives.values():
+            for sample in reading.samples:
+                if sample.name == series and sample.value:
+                    of_kind = sums.setdefault(sample.labels["kind"], {})
+                    of_kind[sample.labels["label"]] = of_kind.get(sample.labels["label"], 0.0) + sample.value
+        return sums
+
+    def _facts(self) -> dict[str, float]:
+        latest, table = self._latest, {"table": self._table}
+        found = {name: total(latest, series) for name, series in SUMMED.items()}
+        found |= {name: total(latest, series, **table) for name, series in OF_TABLE.items()}
+        found |= {name: highest(latest, series) for name, series in HIGHEST.items()}
+        kinds = {sample.labels["kind"] for one in latest.values() for sample in one.samples if sample.name == ENDED}
+        found |= {f"ended_{kind}": total(latest, ENDED, kind=kind) for kind in sorted(kinds)}
+        return {name: value for name, value in found.items() if value is not None}
