@@ -123,8 +123,9 @@ class ChunkCodec:
         self._check_fields(batch.schema)
         arrays = dict(zip(batch.schema.names, batch.columns, strict=True))
         for name, array in arrays.items():
-            if array.null_count:
-                raise ValidationError(f"column {name!r} holds {array.null_count} nulls; a row has a value in every column")
+            nulls = array.null_count or (array.flatten().null_count if pa.types.is_nested(array.type) else 0)
+            if nulls:
+                raise ValidationError(f"column {name!r} holds {nulls} nulls; a row has a value in every column")
         system = {column.name: _to_numpy(arrays[column.name]) for column in SYSTEM_COLUMNS}
         ragged = {c.name: _decode_ragged(c, arrays[c.name]) for c in self.stored if c.ragged_max}
         fixed = {c.name: _decode_fixed(c, arrays[c.name]) for c in self.stored if not c.ragged_max}
@@ -138,7 +139,7 @@ class ChunkCodec:
             foreign = sorted(set(found.names) - set(wanted.names))
             raise ValidationError(f"columns differ from the schema: lacking {lacking}, unknown {foreign}, or in another order")
         for name in wanted.names:
-            if found.field(name).type != wanted.field(name).type:
+            if not _same_layout(found.field(name).type, wanted.field(name).type):
                 raise ValidationError(f"column {name!r} is {found.field(name).type}, the schema says {wanted.field(name).type}")
 
 
@@ -229,6 +230,15 @@ def _arrow_type(column: Column) -> Any:
     if column.ragged_max:
         return pa.list_(item)
     return pa.list_(item, int(np.prod(column.shape, dtype=np.int64))) if column.shape else item
+
+
+def _same_layout(found: Any, wanted: Any) -> bool:
+    """Whether arrays of the types have the same buffers. What other libraries call a list's elements, or promise of them, is no part."""
+    if pa.types.is_fixed_size_list(found) and pa.types.is_fixed_size_list(wanted):
+        return bool(found.list_size == wanted.list_size and found.value_type == wanted.value_type)
+    if pa.types.is_list(found) and pa.types.is_list(wanted):
+        return bool(found.value_type == wanted.value_type)
+    return bool(found == wanted)
 
 
 def _item_type(dtype: str) -> Any:

@@ -5,7 +5,7 @@ Network I/O only through the durable tier. Every refusal is a ContractError or V
 
 import asyncio
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from replay.answers import Stream
 from replay.arrow import stored_columns
@@ -14,11 +14,12 @@ from replay.fences import field_of
 from replay.ingest import Ingest
 from replay.sampling import Sampling
 from replay.shard import Shard, row_bytes, table_bytes
-from sojourn.columns import Schema
+from sojourn.columns import Schema, space_to_json
 from sojourn.errors import ConfigError, ContractError, SojournError, UnavailableError, ValidationError
 from sojourn.rpc import CONTRACT_VERSION, OLDEST_CONTRACT
 
 LARGEST_INCARNATION = 1 << 62
+LONGEST_NAME = 1_000  # host, pool, environment ...: kept with every life
 CLIENT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:@-]{0,127}")
 
 
@@ -123,14 +124,23 @@ def check_speaks(hello: Hello, run_id: str) -> None:
         raise ValidationError(f"client_id must be 1 to 128 letters, digits or _.:@-, got {hello.client_id[:200]!r}")
     if max(hello.last_incarnation, hello.inherit_incarnation) >= LARGEST_INCARNATION:
         raise ValidationError(f"an incarnation is a number of microseconds below {LARGEST_INCARNATION}")
+    if hello.identity.rank >= hello.identity.world:
+        raise ValidationError(
+            f"{hello.client_id} says that it is rank {hello.identity.rank} in a world of {hello.identity.world}: ranks count from 0"
+        )
+    for name, value in vars(hello.identity).items():
+        if isinstance(value, str) and len(value) > LONGEST_NAME:
+            raise ValidationError(f"{name} of {hello.client_id} has {len(value)} characters, at most {LONGEST_NAME} are kept")
     if not hello.identity.role:
         raise ValidationError(f"{hello.client_id} did not say its role: actor, learner, evaluator or operator")
 
 
 def readable_schema(schema_json: bytes) -> Schema:
-    """The schema, its columns settled. Raises ContractError for anything else."""
+    """The schema in our own words, its columns settled. Raises ContractError for anything else."""
     schema = Schema.from_json(schema_json)
     try:
+        observation, action = space_to_json(schema.observation_space), space_to_json(schema.action_space)
+        schema = replace(schema, observation=observation, action=action)
         stored_columns(schema)
     except SojournError as error:
         raise ContractError(f"experience of this schema cannot be stored: {error}") from error
