@@ -126,7 +126,12 @@ class EmbeddedServer:
         make_socket_folder(self.socket.parent)
         with self.log_file.open("ab") as log:
             self._child = subprocess.Popen(
-                [binary(), *self._flags], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                [binary(), *self._flags],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                restore_signals=False,  # SIGXFSZ stays ignored: a file over its limit is an error to the server, not its death
             )
         started_unix_s = psutil.Process(self._child.pid).create_time()
         life = ServerLife(self._child.pid, started_unix_s, str(self.socket), tuple(self._flags))

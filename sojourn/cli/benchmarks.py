@@ -9,6 +9,7 @@ from sojourn.cli.arguments import Overrides
 from sojourn.errors import ConfigError
 
 if TYPE_CHECKING:
+    from sojourn.bench.chaos.run import Trial
     from sojourn.bench.duration import Outcome
     from sojourn.bench.learning import Course
 
@@ -132,3 +133,52 @@ def bench_load(
         typer.echo(line)
     if not report.clean:
         raise typer.Exit(1)
+
+
+@bench.command("chaos")
+def bench_chaos(
+    row: Annotated[list[str] | None, typer.Option("--row", metavar="NAME", help="Only this row. May be repeated.")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Five trials of the two rows that kill a shard, anew.")] = False,
+    trials: Annotated[int | None, typer.Option(min=1, max=1_000, help="At most so many of each row, in this sitting.")] = None,
+    minutes: Annotated[float, typer.Option(min=0.1, help="No trial begins after so long.")] = 24 * 60.0,
+    results: Annotated[Path, typer.Option(metavar="FILE", help="One line a trial is appended here.")] = Path(
+        "docs/results/chaos.jsonl"
+    ),
+    page: Annotated[Path, typer.Option(metavar="FILE", help="Its table is written anew, if the page is there.")] = Path(
+        "docs/chaos.md"
+    ),
+) -> None:
+    """Faults under load on real services: what was lost or doubled, and how long until inserts and samples went on.
+
+    Trials that are in the results are not made again. Exit status 1 if a trial of this sitting did not hold.
+    """
+    import time
+
+    from sojourn.bench.chaos.page import write
+    from sojourn.bench.chaos.rows import QUICK, ROWS
+    from sojourn.bench.chaos.run import Chaos, read
+
+    unknown = [name for name in row or () if name not in ROWS]
+    if unknown:
+        raise ConfigError(f"unknown row {unknown[0]!r}; there are {', '.join(ROWS)}")
+    held = True
+    with Chaos(results, quick=quick, until_s=time.monotonic() + 60.0 * minutes) as chaos:
+        for name in row or (QUICK if quick else ROWS):
+            for trial in chaos.trials(ROWS[name], trials):
+                typer.echo(told_trial(trial))
+                held = held and trial.held
+    if page.exists() and not quick:
+        write(page, ROWS, read(results))
+    if not held:
+        raise typer.Exit(1)
+
+
+def told_trial(trial: "Trial") -> str:
+    """One line of a trial, for a person."""
+    found = trial.found
+    times = ", ".join(
+        f"first {what} {'never' if at_s is None else f'{at_s:.2f} s'}"
+        for what, at_s in (("insert", found.first_insert_s), ("sample", found.first_sample_s))
+    )
+    verdict = "held" if trial.held else f"DID NOT HOLD: {found.broken}"
+    return f"{trial.row} {trial.number}: {found.lost} lost, {found.doubled} doubled, {times}. {found.said} {verdict}"

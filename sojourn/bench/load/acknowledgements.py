@@ -44,6 +44,12 @@ class Acknowledgements:
                 (at_s for at_s, made_s in zip(self._at_s, self._made_at_s, strict=True) if made_s > moment_s), default=None
             )
 
+    @property
+    def newest_s(self) -> float:
+        """When the latest came, 0 without one."""
+        with self._lock:
+            return self._at_s[-1] if self._at_s else 0.0
+
     def latency(self, since_s: float = 0.0) -> Latency:
         """Of all messages that were acknowledged since."""
         with self._lock:

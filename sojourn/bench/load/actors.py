@@ -154,9 +154,11 @@ class SimulatedActor:
 class SimulatedFleet:
     """Many simulated actors. Use it as a context: at its end they have drained, or the context says who has not."""
 
-    def __init__(self, actors: int, addresses: Callable[[int], Address], target: Target, behaviour: Behaviour) -> None:
-        """addresses: where an actor inserts, by its index."""
-        self.actors = [SimulatedActor(index, addresses(index), target, behaviour) for index in range(actors)]
+    def __init__(
+        self, actors: int, addresses: Callable[[int], Address], target: Target, behaviour: Behaviour, first: int = 0
+    ) -> None:
+        """addresses: where an actor inserts, by its index.  first: index of the first actor."""
+        self.actors = [SimulatedActor(index, addresses(index), target, behaviour) for index in range(first, first + actors)]
         self.undrained: list[str] = []
 
     def __enter__(self) -> "SimulatedFleet":

@@ -15,12 +15,13 @@ from sojourn.bench.load.steps import NUMBER, Payload, rewards_of, schema_of
 class Held:
     """numbers: of all steps, int64 arrays, one a chunk.  altered: rows whose parts do not belong together.
 
-    evicted: whether items have left a table.
+    evicted: whether items have left a table.  missing_rows: row numbers between chunks that no chunk has.
     """
 
     numbers: list[np.ndarray]
     altered: int
     evicted: bool
+    missing_rows: int
 
 
 def held_by(shards: Sequence[ShardProcess], payload: Payload, table: str, from_row: Sequence[int] = ()) -> Held:
@@ -29,16 +30,18 @@ def held_by(shards: Sequence[ShardProcess], payload: Payload, table: str, from_r
     Raises ContractError at level `memory`, where nothing but the counters tells.
     """
     schema = schema_of(payload)
-    numbers, altered, evicted = [], 0, False
+    numbers, altered, evicted, missing = [], 0, False, 0
     for shard in shards:
-        first = from_row[shard.index] if shard.index < len(from_row) else 0
+        first, expected = from_row[shard.index] if shard.index < len(from_row) else 0, 0
         for chunk in exported_rows(shard.address, schema, table, first):
             found = _numbers(chunk.rows)
             altered += int(np.count_nonzero(chunk.rows.reward[chunk.rows.kind & STEP > 0] != rewards_of(found)))
             numbers.append(found)
+            missing += chunk.first_row - expected if expected else 0
+            expected = chunk.first_row + len(chunk.rows)
         info = shard.info().table(table)
         evicted = evicted or (info is not None and info.evicted_items > 0)
-    return Held(numbers, altered, evicted)
+    return Held(numbers, altered, evicted, missing)
 
 
 def _numbers(rows: Rows) -> np.ndarray:
