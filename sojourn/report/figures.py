@@ -24,7 +24,7 @@ def learning_curve(history: History) -> Figure | None:
     steps = [one["env_steps"] for one in history.evaluations]
     if not training[0] and not steps:
         return None
-    figure, (axes,) = _figure("environment steps", ["return of an episode"])
+    figure, (axes,) = panels_of("environment steps", ["return of an episode"])
     axes.xaxis.set_major_formatter(THOUSANDS)
     axes.plot(*training, color=FIRST, linewidth=1, label="training, exploration included")
     mean = [one["return_mean"] for one in history.evaluations]
@@ -69,7 +69,8 @@ def lag_distribution(history: History) -> Figure | None:
     return _bars(history.counts(lambda record: record.lag_counts), "versions behind", "share of drawn items")
 
 
-FIGURES: dict[str, tuple[str, Callable[[History], Figure | None]]] = {
+Draw = Callable[[History], Figure | None]
+FIGURES: dict[str, tuple[str, Draw]] = {
     "learning_curve": ("Learning curve", learning_curve),
     "throughput": ("Throughput", throughput),
     "policy_lag": ("Policy lag", policy_lag),
@@ -80,7 +81,7 @@ FIGURES: dict[str, tuple[str, Callable[[History], Figure | None]]] = {
 """File name -> heading and how it is drawn; None where nothing was recorded of it."""
 
 
-def _figure(x_label: str, y_labels: Sequence[str]) -> tuple[Figure, list[Axes]]:
+def panels_of(x_label: str, y_labels: Sequence[str]) -> tuple[Figure, list[Axes]]:
     """A figure with one panel for each label of the vertical axis, side by side."""
     figure = Figure(figsize=SIZE_INCHES, layout="constrained")
     panels = [figure.add_subplot(1, len(y_labels), index + 1) for index in range(len(y_labels))]
@@ -95,7 +96,7 @@ def _figure(x_label: str, y_labels: Sequence[str]) -> tuple[Figure, list[Axes]]:
 
 def _over_time(history: History, panels: Sequence[tuple[str, Curves]]) -> Figure | None:
     """Curves over minutes of activity. panels: label of the vertical axis, and its curves by label."""
-    figure, all_axes = _figure("minutes", [label for label, _ in panels])
+    figure, all_axes = panels_of("minutes", [label for label, _ in panels])
     drawn = 0
     for axes, (_, curves) in zip(all_axes, panels, strict=True):
         for (label, value), colour in zip(curves, (FIRST, SECOND, THIRD), strict=False):
@@ -113,7 +114,7 @@ def _bars(counts: Buckets, x_label: str, y_label: str) -> Figure | None:
     parts = shares(counts)
     if not parts:
         return None
-    figure, (axes,) = _figure(x_label, [y_label])
+    figure, (axes,) = panels_of(x_label, [y_label])
     axes.bar([label for label, _ in parts], [part for _, part in parts], color=FIRST)
     return figure
 

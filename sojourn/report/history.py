@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sojourn.config import Config
-from sojourn.monitor import Progress, read_evaluations, read_progress
+from sojourn.monitor import DurationRecord, Progress, read_durations, read_evaluations, read_progress
 from sojourn.monitor.sums import Buckets, added
 from sojourn.run_folder import RunIdentity, read_run, run_config
 
@@ -24,6 +24,7 @@ class History:
 
     evaluations: lines of evaluations.jsonl, oldest first.  active_s: seconds that the run had been going at each record, pauses
     between launches left out.
+    durations: records of duration.jsonl, oldest first.
     """
 
     path: Path
@@ -32,6 +33,7 @@ class History:
     records: Sequence[Progress]
     active_s: Sequence[float]
     evaluations: Sequence[dict[str, Any]]
+    durations: Sequence[DurationRecord] = ()
 
     @property
     def last(self) -> Progress | None:
@@ -55,10 +57,11 @@ class History:
 def read_history(path: Path) -> History:
     """Everything that a run recorded. Raises ConfigError if the folder is no run."""
     records = read_progress(path)
-    return History(path, read_run(path), run_config(path), records, active_seconds(records), read_evaluations(path))
+    identity, config = read_run(path), run_config(path)
+    return History(path, identity, config, records, active_seconds(records), read_evaluations(path), read_durations(path))
 
 
-def active_seconds(records: Sequence[Progress]) -> list[float]:
+def active_seconds(records: Sequence[Progress | DurationRecord]) -> list[float]:
     """elapsed_s begins anew with each launch; here the launches follow each other."""
     active, before_s, last_s = [], 0.0, 0.0
     for record in records:

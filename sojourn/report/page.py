@@ -3,6 +3,7 @@
 import html
 import io
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from string import Template
 
@@ -10,9 +11,11 @@ import matplotlib
 from matplotlib.figure import Figure
 
 from sojourn.config.load import shown_config
+from sojourn.diagnosis import diagnose, told
 from sojourn.monitor.sums import quantile
 from sojourn.readable import count, number, seconds
-from sojourn.report.figures import FIGURES
+from sojourn.report.duration_figures import DURATION_FIGURES
+from sojourn.report.figures import FIGURES, Draw
 from sojourn.report.history import History, read_history
 
 INK = "#0b0c0d"
@@ -51,6 +54,7 @@ pre { overflow-x: auto; background: var(--faint); padding: .8rem; font-size: 12p
 <h1>$title</h1>
 $summary
 $figures
+$durations
 $evaluations
 <h2>Configuration</h2>
 <details><summary>config.yaml</summary><pre>$configuration</pre></details>
@@ -69,23 +73,40 @@ def write_report(run_folder: Path) -> Path:
     """
     history = read_history(run_folder)
     (run_folder / "plots").mkdir(exist_ok=True)
-    drawn = []
     with matplotlib.rc_context(_STYLE):
-        for name, (heading, draw) in FIGURES.items():
-            figure = draw(history)
-            if figure is not None:
-                _replace(run_folder / "plots" / f"{name}.png", _picture(figure))
-                drawn.append(f"<h2>{heading}</h2>\n{_inline(figure, name)}")
+        drawn = _drawn(history, FIGURES, "h2")
+        durations = _durations(history)
     page = _PAGE.substitute(
         title=html.escape(history.identity.name),
         summary=_summary(history),
         figures="\n".join(drawn) or "<p>Nothing was recorded yet.</p>",
+        durations=durations,
         evaluations=_evaluations(history),
         configuration=html.escape(shown_config(history.config)),
         versions=html.escape(_text(run_folder / "git.json") + "\n\n" + _text(run_folder / "versions.txt")),
     )
     _replace(run_folder / "report.html", page.encode())
     return run_folder / "report.html"
+
+
+def _drawn(history: History, figures: Mapping[str, tuple[str, Draw]], heading_tag: str) -> list[str]:
+    """The figures that there is something for, each also as a picture in RUN/plots."""
+    drawn = []
+    for name, (heading, draw) in figures.items():
+        figure = draw(history)
+        if figure is not None:
+            _replace(history.path / "plots" / f"{name}.png", _picture(figure))
+            drawn.append(f"<{heading_tag}>{heading}</{heading_tag}>\n{_inline(figure, name)}")
+    return drawn
+
+
+def _durations(history: History) -> str:
+    """What `sojourn doctor` says, and its figures; nothing where nothing was recorded."""
+    if not history.durations:
+        return ""
+    words = "\n".join(told(diagnose(history.durations[-1], history.config)))
+    figures = "\n".join(_drawn(history, DURATION_FIGURES, "h3"))
+    return f"<h2>Durations: started and learned from</h2>\n<pre>{html.escape(words)}</pre>\n{figures}"
 
 
 def _summary(history: History) -> str:

@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from sojourn.monitor import Evaluation, Monitor, Progress, read_progress
+from sojourn.monitor import DurationRecord, Evaluation, Monitor, Progress, read_durations, read_progress
 from sojourn.monitor.reckoning import Reckoner
 from sojourn.monitor.recorder import Recorder
 from sojourn.monitor.scrape import Reading, Sample, Scraper, announcements
@@ -254,3 +254,46 @@ def test_a_run_that_goes_on_counts_from_what_was_recorded_last(tmp_path, start):
         assert record.env_steps_per_s == 0.0
     assert third.env_steps == 520
     assert third.elapsed_s < known.elapsed_s  # the launch's own age
+
+
+def test_sums_by_duration_are_over_shards_and_over_all_lives_of_a_learner(tmp_path, start):
+    replays = [start(tmp_path, "replay-0"), start(tmp_path, "replay-1")]
+    for replay in replays:
+        replay.gauge("sojourn_replay_expected_actions").labels("20").set(50.0)
+        replay.gauge("sojourn_replay_expected_labels").labels("task", "3").set(5.0)
+        replay.gauge("sojourn_replay_actions_ended").labels("crashed").set(2)
+    replays[0].gauge("sojourn_replay_items").labels(table="replay").set(7)
+    with Monitor(tmp_path) as monitor:
+        for life in range(2):
+            learner = start(tmp_path, "learner-0")
+            learner.gauge("sojourn_up_since_seconds").set(life + 1.0)
+            learner.counter("sojourn_learner_bucket_weighted").labels("20").inc(10.0)
+            learner.gauge("sojourn_learner_bucket_reward").labels("20").set(-3.0)
+            learner.gauge("sojourn_learner_score_leak").set(4.0 + life)
+            progress = monitor.read()
+        record = monitor.durations(progress)
+    assert record.buckets["expected"] == {"20": 100.0}
+    assert record.labels["expected"] == {"task": {"3": 10.0}}
+    assert record.buckets["weighted"] == {"20": 20.0}
+    assert record.buckets["reward"] == {"20": -6.0}
+    assert (record.facts["score_leak"], record.facts["ended_crashed"], record.facts["items"]) == (5.0, 4.0, 7.0)
+    assert "bucket_reward" not in progress.learner
+
+
+def test_durations_are_recorded_ever_further_apart_and_at_the_end_and_read_back(tmp_path, start):
+    start(tmp_path, "replay-0").gauge("sojourn_replay_expected_actions").labels("1").set(3.0)
+    with Recorder(tmp_path) as recorder:
+        kept = []
+        for second in range(2_000):
+            record = Progress(0.0, float(second))
+            if recorder.wants_durations(record):
+                recorder.keep_durations(DurationRecord(0.0, float(second)))
+                kept.append(second)
+    assert kept[:3] == [5, 10, 15]
+    assert 20 < kept[-1] - kept[-2] <= 40
+    stop = threading.Event()
+    stop.set()
+    with Monitor(tmp_path) as monitor:
+        monitor.run(stop, None)
+    assert [record.elapsed_s for record in read_durations(tmp_path)[:2]] == [5.0, 10.0]
+    assert read_durations(tmp_path)[-1].buckets["expected"] == {"1": 3.0}

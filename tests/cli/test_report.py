@@ -9,7 +9,7 @@ import pytest
 
 from sojourn.config.load import load_config
 from sojourn.errors import ConfigError
-from sojourn.monitor import Progress
+from sojourn.monitor import DurationRecord, Progress
 from sojourn.monitor.recorder import Recorder
 from sojourn.report import write_report
 from sojourn.report.history import active_seconds, read_history, shares
@@ -51,6 +51,20 @@ def record(second, elapsed_s):
         restarts={"actor-0": 2},
         duration_counts={"0.001": 0, "0.01": 60, "0.1": 90, "1": 100, "inf": 100},
         lag_counts={"0": 10, "1": 30, "inf": 40},
+    )
+
+
+def durations(second):
+    """A thousand quick actions and as many slow ones were started, of the slow ones half were learned from; then as much again."""
+    counts = {"0.5": 1_000.0 * second, "20": 500.0 * second}
+    every = ("actions", "collected", "collected_squares", "weighted", "weighted_squares", "measured", "lag_versions", "td_error")
+    labels = {"action": {"0": 1_000.0 * second, "1": 500.0 * second}}
+    return DurationRecord(
+        time_s=1e9 + second,
+        elapsed_s=float(second),
+        buckets={"expected": dict.fromkeys(counts, 1_000.0 * second), **dict.fromkeys(every, counts)},
+        labels={"expected": {"action": dict.fromkeys("01", 1_000.0 * second)}, "collected": labels, "weighted": labels},
+        facts={"started": 2_000.0 * second, "sampled_items": 1_500.0 * second},
     )
 
 
@@ -131,6 +145,22 @@ def test_every_figure_is_a_picture_of_its_own_too(recorded):
         ["learning_curve", "throughput", "policy_lag", "lag_distribution", "duration_distribution", "replay_age"]
     )
     assert all(file.read_bytes().startswith(b"\x89PNG") for file in pictures)
+
+
+def test_durations_have_a_section_with_the_doctors_words_and_their_figures(recorded):
+    with Recorder(recorded) as recorder:
+        for second in (5, 10):
+            recorder.keep_durations(durations(second))
+    text = write_report(recorded).read_text()
+    page = Page()
+    page.feed(text)
+    assert page.open == []
+    assert page.elements.count("svg") == 6 + 5
+    section = text[text.index("<h2>Durations: started and learned from</h2>") :]
+    assert "BIASED: too many quick actions, durations started and learned from differ by 0.167" in section
+    assert {"duration_law", "label_shares", "duration_gap", "lag_by_duration", "outcome_by_duration"} <= {
+        file.stem for file in (recorded / "plots").iterdir()
+    }
 
 
 def test_a_run_that_recorded_nothing_has_a_report_that_says_so(tmp_path):
