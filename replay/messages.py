@@ -12,6 +12,7 @@ from replay.insert_calls import Answer, Outcome
 from replay.lineage import Lineage
 from replay.sampling import Request, SampleMessage
 from replay.shard import Shard
+from replay.validation import LARGEST_VERSION
 from sojourn.errors import ValidationError
 from sojourn.experience import EndKind
 from sojourn.rpc import CONTRACT_VERSION
@@ -98,7 +99,7 @@ def running_of(request: pb.HeartbeatRequest) -> list[Running]:
             lane=action.lane,
             action_number=action.action_number,
             age_s=age_of(action.age_s),
-            policy_version=action.policy_version,
+            policy_version=version_of(action.policy_version),
             task=action.task,
             episode_age_s=age_of(action.episode_age_s),
             ended=end_kind_of(action.ended) if action.has_ended else None,
@@ -146,8 +147,15 @@ def request_of(request: pb.SampleRequest) -> Request:
         max_batches_per_message=request.max_batches_per_message,
         learner_step=request.learner_step,
         release_draws=request.release_draws,
-        policy_version=request.policy_version,
+        policy_version=version_of(request.policy_version),
     )
+
+
+def version_of(policy_version: int) -> int:
+    """Raises ValidationError for a version that no run reaches: once believed, it would make everything else look stale."""
+    if not 0 <= policy_version < LARGEST_VERSION:
+        raise ValidationError(f"a policy version lies in [0, {LARGEST_VERSION:g}), got {policy_version}")
+    return policy_version
 
 
 def sample_reply(message: SampleMessage) -> pb.SampleReply:

@@ -17,6 +17,7 @@ from sojourn.errors import ContractError, SojournError, ValidationError
 
 MOST_BATCHES = 64  # in one message, whatever the client asks for
 MOST_BYTES = 32 << 20  # of one message, if its batches are smaller
+LARGEST_BATCH_BYTES = 1 << 30  # gRPC ends at 2 GiB, and what a batch takes is not known exactly before it is drawn
 
 
 @dataclass(frozen=True)
@@ -162,6 +163,8 @@ class Sampling:
         """Draw what credits and limiter admit now, or None."""
         if not call.credits or self._shard.store is None:
             return None
+        if not call.most_by_bytes:
+            call.most_by_bytes = max(1, MOST_BYTES // self._batch_bytes(call))
         began_s = self._shard.clock.now_s()
         drawn = self._draw_round(call) if self._in_rounds(call) else self._draw_alone(call)
         if drawn is None:
@@ -172,10 +175,20 @@ class Sampling:
         call.most_by_bytes = max(1, MOST_BYTES * len(drawn.draws) // len(message.body))
         return message
 
-    def _draw_alone(self, call: SampleCall) -> Drawn | None:
+    def _batch_bytes(self, call: SampleCall) -> int:
+        """About how large a batch is: two observations a transition, every step of a sequence. Raises ValidationError if no message holds it."""
         assert self._shard.schema is not None
-        if not call.most_by_bytes:
-            call.most_by_bytes = max(1, MOST_BYTES // (2 * row_bytes(self._shard.schema) * call.batch_size))
+        settings = self._shard.config.tables[call.table]
+        rows = 2 if settings.item == "transition" else settings.length + 1
+        size_bytes = rows * row_bytes(self._shard.schema) * self._shard.schema.frame_stack * call.batch_size
+        if size_bytes > LARGEST_BATCH_BYTES:
+            raise ValidationError(
+                f"a batch of {call.batch_size} items of table {call.table!r} takes about {size_bytes:,} bytes and a message holds "
+                f"{LARGEST_BATCH_BYTES:,}: ask for fewer"
+            )
+        return size_bytes
+
+    def _draw_alone(self, call: SampleCall) -> Drawn | None:
         batches = min(call.credits, call.most, call.most_by_bytes)
         drawn = self._shard.serving_store().draw(call.table, call.batch_size, batches, self._shard.clock.now_s())
         if drawn is not None:

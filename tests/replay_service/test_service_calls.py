@@ -76,6 +76,10 @@ async def test_nonsense_in_a_heartbeat_is_refused_or_counts_as_nothing(serve: An
         await heartbeats.write(pb.HeartbeatRequest(running=[pb.RunningAction(ended=9, has_ended=True)], **told))  # type: ignore[arg-type]
         with pytest.raises(grpc.aio.AioRpcError, match="an action ends as 0 to 4, got 9"):
             await heartbeats.read()
+        heartbeats = service.client.stub.Heartbeat()
+        await heartbeats.write(pb.HeartbeatRequest(running=[pb.RunningAction(policy_version=1 << 60)], **told))
+        with pytest.raises(grpc.aio.AioRpcError, match=r"a policy version lies in .* got 1152921504606846976"):
+            await heartbeats.read()
 
 
 async def test_info_tells_what_the_shard_holds(serve: Any, kit: SimpleNamespace) -> None:

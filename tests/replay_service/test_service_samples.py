@@ -11,6 +11,7 @@ import pytest
 from protos import replay_pb2 as pb
 
 FIFO = {"sampler": "fifo", "consume": True}
+IMPOSSIBLE = ({"policy_version": -1}, r"a policy version lies in .* got -1")
 
 
 async def fill(service: Any, kit: SimpleNamespace, steps: int = 100) -> None:
@@ -60,11 +61,25 @@ async def test_the_limiter_stops_samples_and_an_insert_wakes_them(serve: Any, ki
 async def test_a_draw_from_an_unknown_table_or_of_no_size_is_refused(serve: Any, kit: SimpleNamespace) -> None:
     async with serve(kit.config()) as service:
         await fill(service, kit)
-        for asked, said in (({"table": "other"}, "unknown table 'other'; there are replay"), ({"batch_size": 0}, "got 0")):
+        for asked, said in (
+            ({"table": "other"}, "unknown table 'other'; there are replay"),
+            ({"batch_size": 0}, "got 0"),
+            IMPOSSIBLE,
+        ):
             samples = await service.client.samples()
             await samples.ask(**asked)
             with pytest.raises(grpc.aio.AioRpcError, match=said):
                 await samples.reply()
+
+
+async def test_a_batch_that_no_message_holds_is_refused_before_it_is_drawn(serve: Any, kit: SimpleNamespace) -> None:
+    large = {"item": "sequence", "length": 2000, "period": 2000, "capacity_steps": 20_000}
+    async with serve(kit.config(tables={"replay": large})) as service:
+        await fill(service, kit)
+        samples = await service.client.samples()
+        await samples.ask(batch_size=20_000)
+        with pytest.raises(grpc.aio.AioRpcError, match=r"a batch of 20000 items of table 'replay' takes about .* a message holds"):
+            await samples.reply()
 
 
 async def test_new_priorities_change_what_is_drawn(serve: Any, kit: SimpleNamespace) -> None:
