@@ -7,7 +7,10 @@ runs/<name>/
     versions.txt      every installed package, pip's form
     lock              held by the launcher that drives the run
     roles/            announcements of running roles           control/     requests to the launcher
-    checkpoints/      evaluations/                             logs/
+    checkpoints/      the newest, and the best policy          logs/        one file a role, of the launcher too
+    evaluations.jsonl one line an evaluation                   videos/      films of them
+    parameters/       the latest published policy              redis/       the embedded server's files
+    lives/            how many lives each actor had, so that a restart repeats no episode
     progress.jsonl    one record a second                      tb/          TensorBoard events
     duration.jsonl    what `sojourn doctor` reads
     report.html       plots/
