@@ -36,12 +36,12 @@ Target = Annotated[
 Overrides = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[KEY=VALUE]...", help="Overrides, e.g. learners.batch_size=512 actors=16.", autocompletion=complete_override
+        metavar="KEY=VALUE", help="Overrides, e.g. learners.batch_size=512 actors=16.", autocompletion=complete_override
     ),
 ]
 RunName = Annotated[
     str | None,
-    typer.Argument(metavar="[RUN]", help="Run folder, or its name in runs/. Default: the latest.", autocompletion=complete_run),
+    typer.Argument(metavar="RUN", help="Run folder, or its name in runs/. Default: the latest.", autocompletion=complete_run),
 ]
 RunOption = Annotated[
     str | None, typer.Option("--run", help="Run folder, or its name in runs/. Default: the latest.", autocompletion=complete_run)

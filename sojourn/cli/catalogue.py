@@ -25,7 +25,7 @@ class Concept(StrEnum):
 
 def show_list(
     concept: Annotated[Concept, typer.Argument(help="What to list.")],
-    word: Annotated[str, typer.Argument(metavar="[WORD]", help="Only names that contain it.")] = "",
+    word: Annotated[str, typer.Argument(metavar="WORD", help="Only names that contain it.")] = "",
 ) -> None:
     """List names that a configuration can use. One a line; each may also be package.module:attribute."""
     found = [(name, note) for name, note in _LISTS[concept]() if word.lower() in name.lower()]

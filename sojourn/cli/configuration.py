@@ -12,7 +12,7 @@ def show_config(
     arguments: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[FILE-OR-ENV-ID] [KEY=VALUE]...", help="As for train; nothing: the defaults.", autocompletion=complete_target
+            metavar="FILE-OR-ENV-ID|KEY=VALUE", help="As for train; nothing: the defaults.", autocompletion=complete_target
         ),
     ] = None,
     profile: Profile = None,

@@ -25,13 +25,14 @@ def evaluate_run(
     seed: Annotated[int, typer.Option(min=0, help="Equal seeds give equal starts.")] = 0,
 ) -> None:
     """Play episodes with a run's policy. Prints each return, then mean and standard deviation."""
+    path = find_run(run)
+    config, file = run_config(path), policy_file(path, checkpoint)  # a mistake is said before torch is imported
+
     from actors.episodes import episode_seed, evaluate
     from actors.steps import describe
     from actors.video import film_episode
     from sojourn.algorithms import build_policy
 
-    path = find_run(run)
-    config, file = run_config(path), policy_file(path, checkpoint)
     schema = describe(config.environment, config)
     policy = build_policy(config, schema)
     policy.load(_read(file))

@@ -11,7 +11,7 @@ from sojourn.run_folder import find_run, is_driven, run_config
 
 
 def scale_run(
-    wanted: Annotated[list[str], typer.Argument(metavar="KEY=N...", help="actors=16, or actors.fleets.NAME=4 for a fleet.")],
+    wanted: Annotated[list[str], typer.Argument(metavar="KEY=N", help="actors=16, or actors.fleets.NAME=4 for a fleet.")],
     run: RunOption = None,
 ) -> None:
     """Change the number of actors of a running run."""

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from sojourn.cli.arguments import Overrides, Profile, Target, complete_override, complete_run, configured
+from sojourn.cli.arguments import Overrides, Profile, RunName, Target, configured
 from sojourn.cli.display import Display
 from sojourn.cli.telling import told
 from sojourn.config import Config
@@ -37,19 +37,7 @@ def train_run(
         _drive(path, address, serial)
 
 
-def resume_run(
-    run: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="[RUN]", help="Run folder, or its name in runs/. Default: the latest.", autocompletion=complete_run
-        ),
-    ] = None,
-    overrides: Annotated[
-        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Changed keys.", autocompletion=complete_override)
-    ] = None,
-    address: Address = None,
-    serial: Serial = False,
-) -> None:
+def resume_run(run: RunName = None, overrides: Overrides = None, address: Address = None, serial: Serial = False) -> None:
     """Go on with a run. Learner step, optimiser, replay and random state are as they were."""
     given = list(overrides or [])
     if run and "=" in run:

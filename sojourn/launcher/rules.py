@@ -29,5 +29,5 @@ def reason_to_end(config: Config, standing: Standing) -> str | None:
     if learners.steps is not None and standing.learner_step >= learners.steps:
         return f"{standing.learner_step:,} learner steps were made"
     if run.minutes is not None and standing.elapsed_s >= 60 * run.minutes:
-        return f"{run.minutes:g} minutes have passed"
+        return f"its time has passed, run.minutes={run.minutes:g}"
     return None

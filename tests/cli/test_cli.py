@@ -70,9 +70,11 @@ def test_the_installed_program_says_its_version():
     assert ended.stdout == f"sojourn {package.__version__}\n"
 
 
-def test_completion_is_offered_for_the_shell():
+def test_completion_is_offered_for_the_shell(monkeypatch):
+    monkeypatch.setenv("_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION", "1")  # whatever shell the tests are started from
     shown = CliRunner().invoke(app, ["--show-completion", "bash"])
     assert shown.exit_code == 0
+    assert "COMPLETE=complete_bash" in shown.stdout
 
 
 def test_config_prints_every_key_and_no_password(here, sojourn):

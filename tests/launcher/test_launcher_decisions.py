@@ -6,7 +6,7 @@ import pytest
 
 from sojourn.config import Config
 from sojourn.errors import ConfigError, ContractError, EnvironmentFault, HungError
-from sojourn.launcher.control import ask_to_scale, take_scale_request
+from sojourn.launcher.control import ask_to_scale, keep_scale, take_scale_request
 from sojourn.launcher.restarts import (
     LONGEST_WAIT_S,
     MOST_CRASHES,
@@ -24,6 +24,7 @@ from sojourn.launcher.restarts import (
 from sojourn.launcher.rules import Standing, reason_to_end
 from sojourn.launcher.wiring import Part, wire
 from sojourn.roles import Address, fixed_address
+from sojourn.run_folder import run_config, write_config
 
 
 def found(name: str) -> Address:
@@ -70,7 +71,7 @@ def test_services_that_run_elsewhere_are_not_started() -> None:
         (Standing(env_steps=999, learner_step=49, elapsed_s=119.0, return_mean=-201.0), None),
         (Standing(env_steps=1000), "1,000 environment steps"),
         (Standing(learner_step=50), "50 learner steps"),
-        (Standing(elapsed_s=120.0), "2 minutes"),
+        (Standing(elapsed_s=120.0), "run.minutes=2"),
         (Standing(return_mean=-200.0), "reached -200.0, the target is -200"),
     ],
 )
@@ -144,6 +145,14 @@ def test_a_scale_request_is_taken_once(tmp_path: Path) -> None:
     ask_to_scale(tmp_path, settings, {"actors": 4, "actors.fleets.slow": 2})  # replaces the first
     assert take_scale_request(tmp_path) == {"": 4, "slow": 2}
     assert take_scale_request(tmp_path) == {}
+
+
+def test_a_wanted_number_is_kept_for_the_next_start_and_a_pause_is_not(tmp_path: Path) -> None:
+    write_config(tmp_path, config(actors={"replicas": 2, "fleets": {"slow": {}}}))
+    keep_scale(tmp_path, {"": 5})
+    keep_scale(tmp_path, {"": 0, "slow": 3})
+    kept = run_config(tmp_path)
+    assert (kept.actors.replicas, kept.actors.fleets["slow"].replicas) == (5, 3)
 
 
 @pytest.mark.parametrize(("replicas", "words"), [({"actor": 1}, "this run has actors"), ({"actors": -1}, "got -1")])
