@@ -6,9 +6,8 @@ a time limit would. All of it is acknowledged before the clock goes on.
 
 import heapq
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from itertools import count
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -64,7 +63,7 @@ class Lanes:
         **who: str,
     ) -> None:
         """who: pool and speed_class.  host_s: what the clock of the lanes' host shows at a time of the world's clock."""
-        self.counts = [LaneCounts(lane, started=0) for lane in range(lanes)]
+        self._counts: list[dict[str, Any]] = [{"started": 0} for _ in range(lanes)]  # fields of `LaneCounts`
         self.running: dict[int, Run] = {}
         self.shard = shard
         self._clock, self._host_s = world.clock, host_s
@@ -96,8 +95,8 @@ class Lanes:
 
     def begin(self, lane: int, attempt: Attempt, at_s: float) -> Run:
         """The lane, which rests, begins this action, possibly in the past."""
-        counted = self.counts[lane] = self._more(lane, started=1)
-        run = Run(at_s + attempt.duration_s, next(self._order), at_s, lane, counted.started, attempt)
+        number = self._count(lane, "started")
+        run = Run(at_s + attempt.duration_s, next(self._order), at_s, lane, number, attempt)
         self.running[lane] = run
         if self._episode_began_s[lane] < 0.0:
             self._episode_began_s[lane] = at_s
@@ -106,7 +105,7 @@ class Lanes:
 
     def start_all(self, at_s: float | None = None) -> None:
         """Every lane begins now, or at `at_s`."""
-        for lane in range(len(self.counts)):
+        for lane in range(len(self._counts)):
             self.start(lane, self._clock.now_s if at_s is None else at_s)
 
     def end_next(self) -> Run:
@@ -117,7 +116,7 @@ class Lanes:
             self._lose(run, run.attempt.ends, run.ends_at_s)
             return run
         del self.running[run.lane]
-        self.counts[run.lane] = self._more(run.lane, completed=1)
+        self._count(run.lane, "completed")
         self._ended.setdefault(run.lane, []).append(run)
         if run.attempt.last:
             self._episode_began_s[run.lane] = -1.0
@@ -144,15 +143,16 @@ class Lanes:
 
     def _lose(self, run: Run, kind: EndKind, now_s: float) -> None:
         del self.running[run.lane]
-        age_s = self._host_s(now_s) - self._host_s(run.started_at_s)
-        self.counts[run.lane] = self._more(run.lane, ended_without_row_s=age_s, **{kind.name.lower(): 1})
+        self._count(run.lane, kind.name.lower())
+        self._count(run.lane, "ended_without_row_s", self._host_s(now_s) - self._host_s(run.started_at_s))
         self._cut.append(self._told(run, now_s, kind))
         self._episode_began_s[run.lane] = -1.0
 
     def report(self) -> None:
         """Tell the service what runs, what was cut and how much was started. It goes out with the next heartbeat."""
         now_s = self._clock.now_s
-        self._connection.report(self.counts, [self._told(run, now_s) for run in self.running.values()] + self._cut)
+        counts = [LaneCounts(lane, **counted) for lane, counted in enumerate(self._counts)]
+        self._connection.report(counts, [self._told(run, now_s) for run in self.running.values()] + self._cut)
         self._cut = []
 
     def settle(self) -> None:
@@ -181,10 +181,11 @@ class Lanes:
             ended=ended,
         )
 
-    def _more(self, lane: int, **further: float) -> LaneCounts:
-        """The lane's counts with these added."""
-        counted = self.counts[lane]
-        return replace(counted, **{name: getattr(counted, name) + value for name, value in further.items()})
+    def _count(self, lane: int, name: str, more: float = 1) -> int:
+        """Add to one of a lane's counts. Returns it, as a whole number."""
+        counted = self._counts[lane]
+        counted[name] = counted.get(name, 0) + more
+        return int(counted[name])
 
     def deliver(self) -> int:
         """Send what ended and wait until all of it is acknowledged. Returns the steps. Raises DeadlineError if it is not in time."""
