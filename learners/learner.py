@@ -27,6 +27,9 @@ from sojourn.experience import Batch
 from sojourn.metrics import Metrics
 
 SAMPLE_WAIT_S = 0.2  # then the loop turns without an update, so that whoever runs it can stop it
+FIRST_CHECKPOINTS_S = (
+    1.0  # from a life's first checkpoint, right after its first update, to its second; each wait is twice the last
+)
 PUBLISH_DEADLINE_S = 3.0  # at the end, of the ten seconds in which a role must be gone
 
 LOG = logging.getLogger("sojourn.learners")
@@ -67,7 +70,8 @@ class Learner:
         self._drawn: list[Batch] = []
         self._versions: list[tuple[int, int]] = []
         self._newest_version = parts.publication.version
-        self._checkpointed_at_s = clock()
+        self._checkpoint_due_s = clock()
+        self._checkpoint_wait_s = min(FIRST_CHECKPOINTS_S, self._settings.checkpoint_every_s)
         self._checkpointed_step = parts.algorithm.learner_step
 
     def steps(self) -> Iterator[int]:
@@ -82,7 +86,7 @@ class Learner:
             except DeadlineError:
                 LOG.debug("no batch within %g s", SAMPLE_WAIT_S)
             self._publish_if_due()
-            if self._clock() - self._checkpointed_at_s >= self._settings.checkpoint_every_s:
+            if self._learned_since and self._clock() >= self._checkpoint_due_s:
                 self._checkpoint_or_warn()
             if self._measures.due(self._clock()):
                 self._look()
@@ -95,9 +99,14 @@ class Learner:
         if self._parts.publication.published_step != self._parts.algorithm.learner_step:
             self._publish()
         self._parts.publication.flush(PUBLISH_DEADLINE_S)
-        if self._parts.algorithm.learner_step != self._checkpointed_step:
+        if self._learned_since:
             self._checkpoint()
         self._look()
+
+    @property
+    def _learned_since(self) -> bool:
+        """Whether there is something that no checkpoint holds."""
+        return self._parts.algorithm.learner_step != self._checkpointed_step
 
     @property
     def _env_steps(self) -> int:
@@ -141,9 +150,13 @@ class Learner:
             LOG.warning("no checkpoint at learner step %d, training goes on: %s", self._parts.algorithm.learner_step, error)
 
     def _checkpoint(self) -> None:
-        """Write one, then let go of the batches that it covers. Raises CheckpointError; the next one covers them then."""
+        """Write one, then let go of the batches that it covers. Raises CheckpointError; the next one covers them then.
+
+        A life's first checkpoints come early and ever further apart: a killed learner loses about half of a young life at most.
+        """
         metrics, started_s = self._parts.metrics, self._clock()
-        self._checkpointed_at_s = started_s
+        self._checkpoint_due_s = started_s + self._checkpoint_wait_s
+        self._checkpoint_wait_s = min(2.0 * self._checkpoint_wait_s, self._settings.checkpoint_every_s)
         self._versions += self._parts.publication.take_versions()
         try:
             self._parts.checkpoints.save(self._state())

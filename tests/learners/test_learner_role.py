@@ -1,6 +1,7 @@
 """A learner from start to end through the real replay and parameter services."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -25,12 +26,12 @@ def test_a_learner_learns_publishes_and_leaves_a_checkpoint(make_run, soon):
     run = make_run()
     run.insert(200)
     run.learn(40)
-    assert run.checkpoints() == ["step_000000000040"]
+    assert run.checkpoints()[-1] == "step_000000000040"
     snapshot = soon(lambda: (latest := run.watcher.latest()) and latest.learner_step == 40 and latest)
     assert snapshot.env_steps == 200
-    metadata = json.loads((run.folder / "checkpoints" / "step_000000000040" / "metadata.json").read_text())
-    assert metadata["policy_version"] == snapshot.policy_version
-    steps, versions = zip(*metadata["publications"], strict=True)
+    written = [json.loads((run.folder / "checkpoints" / name / "metadata.json").read_text()) for name in run.checkpoints()]
+    assert written[-1]["policy_version"] == snapshot.policy_version
+    steps, versions = zip(*(pair for metadata in written for pair in metadata["publications"]), strict=True)
     assert (steps[0], versions[0]) == (0, 1)
     assert (steps[-1], versions[-1]) == (40, snapshot.policy_version)
     assert list(steps) == sorted(set(steps))
@@ -61,6 +62,20 @@ def test_a_second_life_goes_on_at_the_step_and_with_higher_versions(make_run, so
     assert int(run.checkpoints()[-1].removeprefix("step_")) > 30
 
 
+def test_a_life_that_is_killed_before_the_first_period_is_over_loses_little(make_run, soon):
+    """What is on disk while it still runs is all that kill -9 leaves."""
+    run = make_run(learners={"checkpoint_every_s": 3600.0, "keep_checkpoints": 10})
+    run.learner()
+    run.insert(100)
+    soon(lambda: len(run.checkpoints()) >= 3)  # after the first update, a second later, two seconds later
+    assert run.checkpoints()[0] == "step_000000000001"
+    on_disk = int(run.checkpoints()[-1].removeprefix("step_"))
+    again = make_run("again")
+    shutil.copytree(run.folder / "checkpoints", again.folder / "checkpoints")
+    again.learner()
+    assert again.watcher.wait(0, timeout_s=20).learner_step >= on_disk
+
+
 def test_a_learner_that_is_stopped_while_it_waits_leaves_at_once(make_run):
     run = make_run()
     stop, ended = run.learner()
@@ -74,7 +89,7 @@ def test_another_runs_checkpoint_is_refused(make_run):
     run = make_run()
     run.insert(100)
     run.learn(5)
-    folder = run.folder / "checkpoints" / run.checkpoints()[0]
+    folder = run.folder / "checkpoints" / run.checkpoints()[-1]
     metadata = json.loads((folder / "metadata.json").read_text())
     (folder / "metadata.json").write_text(json.dumps({**metadata, "run_id": "other"}))
     _, ended = run.learner()
@@ -135,11 +150,12 @@ def test_the_last_checkpoint_is_an_error_if_it_cannot_be_written(make_run):
 def test_items_of_a_consuming_table_leave_with_the_checkpoint_that_holds_them(make_run, soon):
     fifo = {"sampler": "fifo", "consume": True}
     run = make_run(table=fifo, learners={"checkpoint_every_s": 3600, "prefetch": 1})
-    run.insert(16 * 4 + 1)
     stop, ended = run.learner()
-    soon(lambda: run.watcher.latest() and run.watcher.latest().learner_step == 4)
-    assert run.table().facts.items + run.table().leased_items == 64
+    file = blocked(run)
+    run.insert(16 * 4 + 1)
+    soon(lambda: run.watcher.latest().learner_step == 4)
     assert run.table().leased_items == 64
+    file.unlink()
     stop.set()
     ended.result(20)
     soon(lambda: run.table().leased_items == 0)
