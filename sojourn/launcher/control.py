@@ -11,6 +11,7 @@ from pathlib import Path
 from sojourn.config import Config
 from sojourn.errors import ConfigError
 from sojourn.launcher.wiring import fleets
+from sojourn.run_folder import run_config, write_config
 
 MOST_ACTORS = 100_000
 
@@ -43,6 +44,16 @@ def take_scale_request(run_folder: Path) -> dict[str, int]:
     replicas = json.loads(taken.read_text())
     taken.unlink()
     return {_fleet(key): int(number) for key, number in replicas.items()}
+
+
+def keep_scale(run_folder: Path, replicas: Mapping[str, int]) -> None:
+    """Write the wanted numbers into the run's configuration, so that `sojourn resume` starts with them. A run without one keeps none.
+
+    replicas: by fleet name.  0 is a pause of this start and not kept: a run that starts with no actor would never end.
+    """
+    kept = {f"{_key(fleet)}.replicas": number for fleet, number in replicas.items() if number > 0}
+    if kept and (run_folder / "config.yaml").exists():
+        write_config(run_folder, run_config(run_folder, [f"{key}={number}" for key, number in kept.items()]))
 
 
 def _key(fleet: str) -> str:

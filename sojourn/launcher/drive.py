@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sojourn.config import Config
 from sojourn.errors import SojournError
-from sojourn.launcher.control import take_scale_request
+from sojourn.launcher.control import keep_scale, take_scale_request
 from sojourn.launcher.host import Host
 from sojourn.launcher.interrupts import Interrupts
 from sojourn.launcher.leftovers import forget_announcements
@@ -63,6 +63,7 @@ def _until_over(config: Config, run_folder: Path, supervisor: Supervisor, gauge:
             return reason
         if asked := take_scale_request(run_folder):
             supervisor.scale(asked)
+            keep_scale(run_folder, asked)
     raise AssertionError("turns never end")
 
 
