@@ -15,6 +15,8 @@ from sojourn.config import Config
 from sojourn.errors import EnvironmentFault
 from sojourn.experience import EndKind, Segment
 
+UNHURRIED_S = 60.0  # flush_age_s where segments are to end with their episodes however slow the machine is
+
 
 def of_lane(segments: list[Segment], lane: int) -> list[Segment]:
     return [segment for segment in segments if segment.lane == lane]
@@ -28,7 +30,7 @@ def test_a_slot_that_fails_or_crashes_is_cut_counted_and_replaced_while_the_othe
     acting: Any, configured: Callable[..., Config], until: Any, tmp_path: Any, fault: str, kind: str
 ):
     environment = {"length": 5, "fault": fault, "fault_at": 3, "once": str(tmp_path / "came"), "slow_s": 0.005}
-    made = acting(configured(environment, environments=2))
+    made = acting(configured(environment, environments=2, flush_age_s=UNHURRIED_S))
 
     def both_went_on(segments: list[Segment]) -> bool:
         cut = [segment.lane for segment in segments if len(segment) == 2]
@@ -53,7 +55,7 @@ def test_an_action_over_the_time_limit_is_killed_and_delivered(
 ):
     environment = {"length": 5, "fault": "hang", "fault_at": 3, "once": str(tmp_path / "came")}
     environment |= {"step_timeout_s": 1.0, "killed_reward": -9.0, "on_kill": on_kill}
-    made = acting(configured(environment))
+    made = acting(configured(environment, flush_age_s=UNHURRIED_S))
     with closing(asynchronous(made.parts)) as rollout:
         killed, whole = islice(rollout, 2)
     assert killed.reward.tolist() == [1.0, 2.0, -9.0]

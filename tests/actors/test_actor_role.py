@@ -21,7 +21,7 @@ def test_stop_during_a_long_action_aborts_it_with_its_elapsed_time_and_delivers_
     run_actor: Any, configured: Callable[..., Config], rollout: str
 ):
     environment = {"length": 500, "fault": "hang", "fault_at": 3}
-    actor = run_actor(configured(environment, rollout=rollout))
+    actor = run_actor(configured(environment, rollout=rollout, flush_age_s=60.0))  # however slow the machine, one segment
     assert actor.sink.listed.wait(20.0)
     asked_s = time.monotonic()
     actor.stop.set()
@@ -91,7 +91,7 @@ def test_a_hang_in_lockstep_delivers_the_killed_action_and_the_other_lanes_and_g
     run_actor: Any, configured: Callable[..., Config], tmp_path: Any
 ):
     environment = {"length": 500, "fault": "hang", "fault_at": 3, "once": str(tmp_path / "came"), "step_timeout_s": 1.0}
-    actor = run_actor(configured({**environment, "killed_reward": -1.0}, environments=2))
+    actor = run_actor(configured({**environment, "killed_reward": -1.0}, environments=2, flush_age_s=60.0))
     with pytest.raises(HungError, match=r"has not returned from step in slot 0 within 1 s"):
         actor.end(20.0)
     hung, other = sorted(actor.sink.segments, key=lambda segment: segment.lane)
