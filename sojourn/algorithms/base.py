@@ -96,7 +96,10 @@ class Update:
 
 
 class Policy(nn.Module, ABC):
-    """Chooses actions. Whatever it needs to act is in its state_dict: parameters and normalisers."""
+    """Chooses actions. Whatever it needs to act is in its state_dict: parameters and normalisers.
+
+    It acts on one observation (stacked frames included): no recurrent state is carried from step to step.
+    """
 
     encoder: ObservationEncoder
     reward_scale: RewardScale | None

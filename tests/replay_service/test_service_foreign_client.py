@@ -80,6 +80,7 @@ class Foreign:
     def __init__(self, target: str) -> None:
         self.channel = grpc.aio.insecure_channel(target)
         self.stub: Any = ReplayStub(self.channel)
+        self.learner = 0  # incarnation
 
     async def hello(self, role: int, client_id: str, schema: dict[str, Any] | None = None) -> pb.HelloReply:
         said = json.dumps(schema, indent=2).encode() if schema else b""
@@ -103,30 +104,45 @@ async def insert(client: Foreign, body: bytes) -> pb.InsertReply:
     return await call.read()
 
 
+async def sampled(client: Foreign, batch_size: int) -> list[dict[str, Any]]:
+    """One batch, row by row."""
+    client.learner = (await client.hello(pb.ROLE_LEARNER, "java-learner")).incarnation
+    call = client.stub.Sample()
+    await call.write(
+        pb.SampleRequest(
+            client_id="java-learner",
+            incarnation=client.learner,
+            table="replay",
+            batch_size=batch_size,
+            credits=1,
+            max_batches_per_message=1,
+        )
+    )
+    reply = await call.read()
+    call.cancel()
+    assert [draw.size for draw in reply.draws] == [batch_size]
+    with pa.ipc.open_stream(reply.rows) as reader:
+        (batch,) = list(reader)
+    rows: list[dict[str, Any]] = batch.to_pylist()
+    return rows
+
+
 @pytest.mark.parametrize("compression", [None, "lz4", "zstd"])
 async def test_rows_of_a_foreign_client_come_back_in_a_batch_with_their_facts(foreign: Foreign, compression: str | None) -> None:
     reply = await insert(foreign, body_of(columns(6), compression=compression))
     assert (reply.outcome, reply.reason, reply.env_steps) == (pb.InsertReply.ACCEPTED, "", 6)
-    life = (await foreign.hello(pb.ROLE_LEARNER, "java-learner")).incarnation
-    who = {"client_id": "java-learner", "incarnation": life}
-    call = foreign.stub.Sample()
-    await call.write(pb.SampleRequest(**who, table="replay", batch_size=32, credits=1, max_batches_per_message=1))
-    sampled = await call.read()
-    assert [draw.size for draw in sampled.draws] == [32]
-    with pa.ipc.open_stream(sampled.rows) as reader:
-        (batch,) = list(reader)
-    for row in batch.to_pylist():
+    for row in await sampled(foreign, batch_size=32):
         at = row["info.key"] - 1
         assert row["observation.camera"] == [at, at + 100]
         assert row["next_observation.speed"] == [at + 1, -at - 1]
         assert (row["action"], row["info.policy_version"], row["terminated"]) == (at % 3, 7, at == 5)
         assert row["info.delay_s"] == pytest.approx(1.5, abs=1.0)
+    who = {"client_id": "java-learner", "incarnation": foreign.learner}
     priorities = np.full(1, 9.0, "<f4").tobytes()
     updated = await foreign.stub.UpdatePriorities(
         pb.UpdatePrioritiesRequest(**who, table="replay", keys=np.array([3], "<u8").tobytes(), priorities=priorities)
     )
     assert (updated.applied, updated.late) == (1, 0)
-    call.cancel()
 
 
 def _null_child(arrays: dict[str, pa.Array]) -> dict[str, pa.Array]:
@@ -162,6 +178,23 @@ async def test_a_schema_that_says_the_same_in_other_words_is_the_same(foreign: F
     speed = {**BOX, "low": ["-inf", "-inf"], "high": "inf"}
     wordy = {**SCHEMA, "observation": {"type": "Dict", "spaces": [["camera", camera], ["speed", speed]]}}
     await foreign.hello(pb.ROLE_ACTOR, "actor-1", wordy)
+
+
+async def test_a_recurrent_state_that_a_client_sends_comes_back_before_step_0_of_a_sequence(serve: Any, kit: Any) -> None:
+    sequences = {"item": "sequence", "length": 4, "period": 2, "burn_in": 1}
+    state = {"name": "core_state.h", "dtype": "float32", "shape": [2], "ragged_max": 0, "scope": "step"}
+    async with serve(kit.config(tables={"replay": sequences})) as service:
+        client = Foreign(service.target)
+        life = (await client.hello(pb.ROLE_ACTOR, "lstm", {**SCHEMA, "core_state": [state]})).incarnation
+        rows = columns(6)
+        rows["core_state.h"] = fixed(np.stack([np.arange(7), -np.arange(7)], 1).astype(np.float32), pa.float32())
+        call = client.stub.Insert()
+        await call.write(pb.InsertRequest(client_id="lstm", incarnation=life, message_number=1, rows=body_of(rows), final=True))
+        assert (await call.read()).outcome == pb.InsertReply.ACCEPTED
+        batch = await sampled(client, batch_size=16)
+        await client.channel.close()
+    assert {row["info.key"]: row["core_state.h"] for row in batch} == {1: [0.0, 0.0], 3: [2.0, -2.0]}
+    assert {row["info.key"]: row["length"] for row in batch} == {1: 4, 3: 4}
 
 
 async def test_a_rank_that_its_group_does_not_have_is_refused(foreign: Foreign) -> None:
