@@ -24,7 +24,7 @@ from sojourn.config.load import load_config
 
 QUICK_STEPS = 100_000
 QUICK_TRIALS = 5
-MOST_TRIALS_PER_STAGE = 20  # its tables fill with every trial
+MOST_TRIALS_PER_STAGE = 10  # its tables fill with every trial
 SETTINGS = (
     "tables.replay.limiter.samples_per_insert=null",
     "tables.replay.capacity_steps=1_500_000",

@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 
 from replay.client import LearnerConnection
 from sojourn.bench.load.shards import RUN_ID
@@ -31,7 +32,7 @@ class Drawing:
         self._addresses, self._config, self._pause_s, self._run_id = addresses, config, pause_s, run_id
         self._stop = threading.Event()
         self._came = threading.Condition()
-        self._latest = Arrival(0.0, 0)
+        self._arrivals: list[Arrival] = []
         self._thread = threading.Thread(target=self._draw, name="load learner", daemon=True)
         self._connection: LearnerConnection | None = None
         self.batches = 0
@@ -75,7 +76,7 @@ class Drawing:
             self._connection.consumed(batch)
             self.redelivered += int(batch.info.redelivered.sum())
             with self._came:
-                self._latest = Arrival(time.monotonic(), self._connection.sessions)
+                self._arrivals.append(Arrival(time.monotonic(), self._connection.sessions))
                 self.batches += 1
                 self._came.notify_all()
             self._stop.wait(self._pause_s)
@@ -86,7 +87,10 @@ class Drawing:
         What was drawn ahead of a service's death still arrives after it, but before the learner connects again.
         """
         with self._came:
-            came = self._came.wait_for(
-                lambda: self._latest.at_s > moment_s and self._latest.sessions >= sessions, max(0.0, timeout_s)
-            )
-            return self._latest.at_s if came else None
+            self._came.wait_for(lambda: self._first(moment_s, sessions) is not None, timeout_s)
+            return self._first(moment_s, sessions)
+
+    def _first(self, moment_s: float, sessions: int) -> float | None:
+        newest_first = reversed(self._arrivals)
+        later = takewhile(lambda arrival: arrival.at_s > moment_s and arrival.sessions >= sessions, newest_first)
+        return min((arrival.at_s for arrival in later), default=None)

@@ -63,7 +63,8 @@ class Ledger:
 
     def acknowledge(self, actor: int, first: int, steps: int, *, refused: bool) -> None:
         """The service has answered for these steps. first: place in what the actor ever offered."""
-        known = self._actors[actor]
+        with self._lock:
+            known = self._actors.setdefault(actor, _Actor())
         (known.refused if refused else known.acknowledged).append(range(first, first + steps))
 
     @property
