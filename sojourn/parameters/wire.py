@@ -1,6 +1,7 @@
 """How a snapshot becomes a manifest and chunks, and back. Pure: no I/O; the clock is handed in."""
 
 import hashlib
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
@@ -55,11 +56,13 @@ class Assembly:
     """
 
     def __init__(self, manifest: pb.Manifest, now_s: float) -> None:
-        """Raises ValidationError for an impossible size."""
+        """Raises ValidationError for an impossible size or age."""
         if not 0 < manifest.total_bytes <= MOST_BYTES:
             raise ValidationError(f"a publication has 1 to {MOST_BYTES} bytes, the manifest says {manifest.total_bytes}")
+        if not 0.0 <= manifest.age_s < math.inf:
+            raise ValidationError(f"a publication's age_s is finite and not negative, the manifest says {manifest.age_s}")
         self._manifest = manifest
-        self._published_at_s = now_s - max(0.0, manifest.age_s)
+        self._published_at_s = now_s - manifest.age_s
         self._parts: list[bytes] = []
         self._missing = manifest.total_bytes
 

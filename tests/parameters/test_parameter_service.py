@@ -193,6 +193,8 @@ def test_flush_says_when_the_service_does_not_answer() -> None:
         ([pb.PublishRequest(chunk=b"x")], "one manifest, then its chunks"),
         ([pb.PublishRequest(manifest=pb.Manifest(total_bytes=0))], "the manifest says 0"),
         ([pb.PublishRequest(manifest=pb.Manifest(total_bytes=1 << 40))], "the manifest says 1099511627776"),
+        ([pb.PublishRequest(manifest=pb.Manifest(total_bytes=1, age_s=float("inf")))], "the manifest says inf"),
+        ([pb.PublishRequest(manifest=pb.Manifest(total_bytes=1, age_s=float("nan")))], "the manifest says nan"),
         ([pb.PublishRequest(manifest=pb.Manifest(total_bytes=2)), pb.PublishRequest(chunk=b"x")], "1 bytes short of 2"),
         ([pb.PublishRequest(manifest=pb.Manifest(total_bytes=1)), pb.PublishRequest(chunk=b"xy")], "at most 1 were expected"),
         (
