@@ -11,50 +11,15 @@ from replay.answers import Stream
 from replay.arena import make_arena, release_segments, segment_bytes_for
 from replay.blocks import FREE, FREED, Blocks, make_blocks, recycle
 from replay.chunks import Chunks
-from replay.kernels import copy_bytes, kernel
 from replay.lanes import Lanes, advance_pins, close_tail, place_rows
-from replay.layout import (
-    DURATION_WORD,
-    KIND_BYTE,
-    LOG_PROB_FLOAT,
-    NUMBER_WORD,
-    PRIORITY_FLOAT,
-    REWARD_FLOAT,
-    START_WORD,
-    VERSION_WORD,
-    RowLayout,
-)
+from replay.layout import NUMBER_WORD, RowLayout
 from replay.row_index import RowIndex
+from replay.row_writing import Incoming, list_bytes, write_rows
 from replay.rows import PAGE_ROWS, Rows
 from sojourn.experience import Columns
 
 NOT_KNOWN = {"stratum": 0, "episode_start_s": np.nan}
 ROW_STATE_BYTES = 68  # a row beside its packed bytes: lane, sequence, episode, chunk, chain index, row index at half load
-
-
-@dataclass(frozen=True)
-class Incoming:
-    """A message on its way into the slab, arrays [N].
-
-    slots: lane slots.  start_s: of the actions, on the service's clock.  ragged_bytes: what a row's lists take in the arena.
-    known_index: rows of the chain before this one, -1 unless rows are read back whose predecessors are gone.
-    positions, ragged_at: where rows and lists were placed; filled as rows find room.
-    beside: columns kept beside the rows, by name.
-    """
-
-    rows: Rows
-    first_row: int
-    chunk: int
-    slots: np.ndarray
-    sequence: np.ndarray
-    episode: np.ndarray
-    kind: np.ndarray
-    start_s: np.ndarray
-    ragged_bytes: np.ndarray
-    known_index: np.ndarray
-    positions: np.ndarray
-    ragged_at: np.ndarray
-    beside: Columns
 
 
 @dataclass(frozen=True)
@@ -139,19 +104,12 @@ class Slab:
             episode=np.array(rows.episode, np.int64),
             kind=np.array(rows.kind, np.uint8),
             start_s=arrived_s - rows.start_age_s,
-            ragged_bytes=self._list_bytes(rows),
+            ragged_bytes=list_bytes(self.layout, rows),
             known_index=np.full(len(rows), -1, np.int32) if known_index is None else known_index,
             positions=np.empty(len(rows), np.int64),
             ragged_at=np.empty(len(rows), np.int64),
             beside=beside or {},
         )
-
-    def _list_bytes(self, rows: Rows) -> np.ndarray:
-        """Arena bytes of each row's lists, every list rounded up to 8 bytes. int64[N]."""
-        total = np.zeros(len(rows), np.int64)
-        for place in self.layout.ragged:
-            total += -(-np.diff(rows.ragged[place.column.name].offsets) * place.element_bytes // 8) * 8
-        return total
 
     def place(self, incoming: Incoming, first: int) -> int:
         """Write rows `first`... until one finds no room; returns its index, or N. `lanes` go on behind what was written."""
@@ -177,51 +135,15 @@ class Slab:
         return stop
 
     def _write(self, incoming: Incoming, part: slice) -> None:
-        rows, positions = incoming.rows, incoming.positions[part]
-        numbers = np.arange(incoming.first_row + part.start, incoming.first_row + part.stop)
-        sources = [
-            (numbers, 8 * NUMBER_WORD),
-            (rows.policy_version[part], 8 * VERSION_WORD),
-            (rows.duration_s[part], 8 * DURATION_WORD),
-            (incoming.start_s[part], 8 * START_WORD),
-            (rows.reward[part], 4 * REWARD_FLOAT),
-            (rows.log_prob[part], 4 * LOG_PROB_FLOAT),
-            (rows.priority[part], 4 * PRIORITY_FLOAT),
-            (rows.kind[part], KIND_BYTE),
-            *((rows.columns[place.column.name][part], place.offset) for place in self.layout.fixed),
-        ]
-        arrays = [np.ascontiguousarray(array) for array, _ in sources]
-        plan = [
-            (array.__array_interface__["data"][0], array.nbytes // len(array), offset)
-            for array, (_, offset) in zip(arrays, sources, strict=True)
-        ]
-        write_fixed(self.blocks.bytes, positions, np.array(plan, np.int64))
-        self._write_lists(incoming, part)
-        self.lane[positions] = rows.lane[part]
+        positions = incoming.positions[part]
+        write_rows(self.layout, self.blocks, self.arena, incoming, part)
+        self.lane[positions] = incoming.rows.lane[part]
         self.sequence[positions] = incoming.sequence[part]
         self.episode[positions] = incoming.episode[part]
         self._chunk[positions] = incoming.chunk
         for name, kept in self.beside.items():
             kept[positions] = incoming.beside[name][part] if name in incoming.beside else NOT_KNOWN[name]
         self.index.insert(incoming.first_row + part.start, positions)
-
-    def _write_lists(self, incoming: Incoming, part: slice) -> None:
-        cursor = incoming.ragged_at[part].copy()
-        for place in self.layout.ragged:
-            column = incoming.rows.ragged[place.column.name]
-            values = np.ascontiguousarray(column.values)
-            address = values.__array_interface__["data"][0]
-            offsets = np.array(column.offsets[part.start : part.stop + 1], np.int64)
-            write_lists(
-                self.blocks.words,
-                self.arena.bytes,
-                incoming.positions[part],
-                place.offset // 8,
-                address,
-                offsets,
-                place.element_bytes,
-                cursor,
-            )
 
     def unpin(self, slots: np.ndarray, reach: int) -> None:
         """Let lanes go of the blocks that lie more than `reach` rows back."""
@@ -281,36 +203,3 @@ class Slab:
         used, counts = np.unique(self._chunk[positions], return_counts=True)
         assert (self.chunks.rows_left[used] == counts).all(), "a chunk's rows are miscounted"
         assert self.chunks.count == len(used), "a chunk without rows is kept"
-
-
-@kernel
-def write_fixed(target: np.ndarray, positions: np.ndarray, sources: np.ndarray) -> None:
-    """Copy N values of each source into the rows at positions. sources int64[C, 3]: address, bytes a value, offset in the row."""
-    row_bytes = target.shape[1]
-    for i in range(len(positions)):
-        row = target.ctypes.data + positions[i] * row_bytes
-        for c in range(len(sources)):
-            width = sources[c, 1]
-            copy_bytes(row + sources[c, 2], sources[c, 0] + i * width, width)
-
-
-@kernel
-def write_lists(
-    words: np.ndarray,
-    arena: np.ndarray,
-    positions: np.ndarray,
-    word: int,
-    address: int,
-    offsets: np.ndarray,
-    element_bytes: int,
-    cursor: np.ndarray,
-) -> None:
-    """Copy N lists into the arena at cursor int64[N], which moves on, and leave a handle (byte offset, elements) in each row."""
-    for i in range(len(positions)):
-        elements = offsets[i + 1] - offsets[i]
-        size = elements * element_bytes
-        words[positions[i], word] = cursor[i]
-        words[positions[i], word + 1] = elements
-        if size > 0:
-            copy_bytes(arena.ctypes.data + cursor[i], address + offsets[i] * element_bytes, size)
-        cursor[i] += (size + 7) // 8 * 8
