@@ -3,10 +3,11 @@
 Runs the environment's own code, which may block for as long as it likes, raise anything or end the process.
 """
 
+import functools
 import math
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import gymnasium as gym
 import numpy as np
@@ -18,6 +19,9 @@ from sojourn.config.schema import EnvironmentSettings
 from sojourn.environments import make_environment, read_extras, schema_of
 from sojourn.errors import EnvironmentFault, SojournError
 from sojourn.experience import Columns
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
 
 
 def make_checked(
@@ -35,6 +39,21 @@ def describe(settings: EnvironmentSettings, config: Config) -> Schema:
         return schema_of(environment, config, settings)
     finally:
         guarded(environment.close, "close")
+
+
+def reads(method: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+    """What an environment returns may be anything, and so may what its values raise when they are looked at."""
+
+    @functools.wraps(method)
+    def reading(*arguments: Arguments.args, **named: Arguments.kwargs) -> Result:
+        try:
+            return method(*arguments, **named)
+        except SojournError:
+            raise
+        except Exception as error:
+            raise EnvironmentFault(f"{method.__name__} returned what cannot be read: {type(error).__name__}: {error}") from error
+
+    return reading
 
 
 class CheckedEnvironment:
@@ -57,12 +76,14 @@ class CheckedEnvironment:
         ]
         self.finished_at_s = 0.0
 
+    @reads
     def reset(self, seed: int | None) -> Beginning:
         """Start an episode. seed: None lets the environment's own generator go on."""
         observation, info = guarded(lambda: _pair(self.environment.reset(seed=seed)), "reset")
         extras = read_extras(self._settings, info, "episode") if self._settings.extras else {}
         return Beginning(self._checked(observation), extras)
 
+    @reads
     def step(self, action: Any, started_at_s: float) -> Outcome:
         """Do one action. started_at_s: monotonic clock when it was handed over; `finished_at_s` says when the result was there."""
         try:

@@ -1,6 +1,7 @@
 """A step that breaks the environment's promise is a fault with the values, never a row."""
 
 from collections.abc import Callable
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -38,6 +39,33 @@ def test_each_broken_promise_is_named(configured: Callable[..., Config], fault: 
     environment.step(ACTION, 0.0)
     with pytest.raises(EnvironmentFault, match=sentence):
         environment.step(ACTION, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("returned", "sentence"),
+    [
+        (
+            (np.zeros(3), 0.0, np.array([True, False]), False, {}),
+            "step returned what cannot be read: ValueError: The truth value",
+        ),
+        ((np.zeros(3), 0.0, False, False, None), "step returned what cannot be read: TypeError: argument of type 'NoneType'"),
+        ((np.zeros(3), np.array([1.0, 2.0]), False, False, {}), "reward .* is no number"),
+        ((None, 0.0, False, False, {}), "observation has shape"),
+    ],
+)
+def test_whatever_a_step_returns_only_its_slot_ends(configured: Callable[..., Config], returned: Any, sentence: str):
+    extras = [{"name": "cost", "dtype": "float32"}]
+    environment = checked(configured({"extras": extras}))
+    environment.environment.unwrapped.step = lambda action: returned
+    with pytest.raises(EnvironmentFault, match=sentence):
+        environment.step(ACTION, 0.0)
+
+
+def test_a_reset_without_an_info_is_a_fault(configured: Callable[..., Config]):
+    environment = checked(configured({"extras": [{"name": "level", "dtype": "int64", "scope": "episode"}]}))
+    environment.environment.unwrapped.reset = lambda **_: (np.zeros(3), None)
+    with pytest.raises(EnvironmentFault, match="reset returned what cannot be read: TypeError"):
+        environment.reset(1)
 
 
 def test_a_float64_that_overflows_its_stored_float32_is_a_fault(configured: Callable[..., Config]):
