@@ -156,7 +156,9 @@ class _Slot:
         """Close the environment; one that fails at that is gone as well."""
         environment, self._environment = self._environment, None
         if environment is not None:
+            self._board.waiting_on = time.monotonic()
             try:
                 environment.close()
             except EnvironmentFault as fault:
                 LOG.warning("slot %d: %s", self.lane.slot, fault)
+            self._board.waiting_on = None

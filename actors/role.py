@@ -165,7 +165,7 @@ class Actor:
         overdue = self._board.overdue(self._settings.step_timeout_s, time.monotonic()) if ending is Ending.HUNG else []
         self._deliver_last(overdue)
         if ending is Ending.HUNG:
-            where = f"step in slot {overdue[0]}" if overdue else "reset"
+            where = f"step in slot {overdue[0]}" if overdue else "reset or close"
             raise HungError(
                 f"environment {self._settings.id} has not returned from {where} within {self._settings.step_timeout_s:g} s; "
                 "this process ends. If such steps are to be expected, set actors.rollout: asynchronous, which ends only the slot"

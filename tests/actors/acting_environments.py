@@ -15,7 +15,7 @@ class Counting(gym.Env[np.ndarray, Any]):
 
     fault: what goes wrong at step `fault_at` of an episode (0: at reset, -1: when it is made): raise, nan, inf, reward, shape, dtype, exit, sysexit,
     segfault, hang, tuple.  once: a file; with it the fault comes once only, and the file says that it has come.
-    slow_s: every step lasts so long.
+    slow_s: every step lasts so long.  slow_close_s: closing lasts so long after the fault "raise".
     """
 
     observation_space = gym.spaces.Box(-np.inf, np.inf, (3,), np.float64)
@@ -30,12 +30,13 @@ class Counting(gym.Env[np.ndarray, Any]):
         fault_at: int = 3,
         once: str = "",
         slow_s: float = 0.0,
+        slow_close_s: float = 0.0,
         render_mode: str | None = None,
     ) -> None:
         self.render_mode = render_mode
         self._length, self._ending = length, ending
         self._fault, self._fault_at, self._once = fault, fault_at, once
-        self._slow_s = slow_s
+        self._slow_s, self._slow_close_s = slow_s, slow_close_s
         self._seed, self._episode, self._step = 0, -1, -1
         self._wrong(self._fault_now())
 
@@ -58,6 +59,10 @@ class Counting(gym.Env[np.ndarray, Any]):
             return observation, reward
         info = {"duration_s": 100.0 + self._step, "parts": np.arange(self._step), "pair": [self._step, -self._step]}
         return observation, reward, ended and self._ending == "terminated", ended and self._ending == "truncated", info
+
+    def close(self) -> None:
+        if self._step == self._fault_at and self._fault == "raise" and self._slow_close_s:
+            time.sleep(self._slow_close_s)
 
     def render(self) -> np.ndarray:
         return np.full((34, 48, 3), 20 * self._step % 256, np.uint8)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from actors import evaluation, first_look, role
+from actors import evaluation, first_look, role, watchdog
 from sojourn.config import Config
 from sojourn.errors import EnvironmentFault, HungError
 from sojourn.experience import EndKind
@@ -99,6 +99,18 @@ def test_a_hang_in_lockstep_delivers_the_killed_action_and_the_other_lanes_and_g
     assert hung.end_kind.tolist() == [EndKind.COMPLETED, EndKind.COMPLETED, EndKind.KILLED]
     assert (other.reward.tolist(), other.truncated.tolist(), other.closed) == ([1.0, 2.0], [False, True], True)
     assert (actor.sink.total("killed"), actor.sink.total("started")) == (1, 5)
+
+
+def test_a_broken_environment_that_does_not_close_gives_up_the_process(
+    run_actor: Any, configured: Callable[..., Config], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(watchdog, "NO_ACTION_ALLOWANCE_S", 0.0)
+    environment = {"fault": "raise", "fault_at": 3, "slow_close_s": 3600.0, "step_timeout_s": 1.0}
+    actor = run_actor(configured(environment, flush_age_s=60.0))
+    with pytest.raises(HungError, match="has not returned from reset or close within 1 s"):
+        actor.end(20.0)
+    (segment,) = actor.sink.segments
+    assert (segment.reward.tolist(), segment.closed, actor.sink.total("failed")) == ([1.0, 2.0], True, 1)
 
 
 def test_an_environment_past_hope_ends_the_actor_after_its_good_steps_are_delivered(
