@@ -14,6 +14,7 @@ from replay.groups import Group, Waiting, next_group
 from replay.insert_calls import Answer, InsertCall, Outcome
 from replay.shard import Shard
 from replay.store import Store
+from replay.validation import MOST_SECONDS
 from replay.wakeups import Wakeups
 from sojourn.errors import ContractError, UnavailableError, ValidationError
 
@@ -106,8 +107,8 @@ class Ingest:
         """Open the body at once: a commit under way hides the time. A bad one is refused in its turn."""
         assert self._shard.schema is not None
         try:
-            if not 0.0 <= waiting.held_s < float("inf"):
-                raise ValidationError(f"held_s must be finite and not negative, got {waiting.held_s}")
+            if not 0.0 <= waiting.held_s <= MOST_SECONDS:
+                raise ValidationError(f"held_s must lie in [0, {MOST_SECONDS:g}], got {waiting.held_s}")
             if waiting.body or not waiting.final:
                 waiting.rows = decode_chunk(self._shard.schema, waiting.body)
         except ValidationError as error:

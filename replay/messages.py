@@ -1,7 +1,5 @@
 """Between the wire's messages and the service's own records. Protobuf goes no further than here and replay/servicer.py. No I/O."""
 
-import math
-
 import numpy as np
 
 from protos import replay_pb2 as pb
@@ -12,7 +10,7 @@ from replay.insert_calls import Answer, Outcome
 from replay.lineage import Lineage
 from replay.sampling import Request, SampleMessage
 from replay.shard import Shard
-from replay.validation import LARGEST_VERSION
+from replay.validation import LARGEST_VERSION, MOST_SECONDS
 from sojourn.errors import ValidationError
 from sojourn.experience import EndKind
 from sojourn.rpc import CONTRACT_VERSION
@@ -24,6 +22,7 @@ OUTCOMES = {
     Outcome.DUPLICATE: pb.InsertReply.DUPLICATE,
     Outcome.REFUSED: pb.InsertReply.REFUSED,
 }
+MOST_ACTIONS = 1 << 53  # of one life
 INSERT_PAUSE_S = 0.1  # told to actors while inserts are blocked: short, since the next heartbeat is a second away
 
 
@@ -80,7 +79,10 @@ def insert_reply(answer: Answer) -> pb.InsertReply:
 
 
 def counts_of(request: pb.HeartbeatRequest) -> Counts:
-    """The client's counters, summed over its lanes. Each lane's only grow, so their sum does."""
+    """The client's counters, summed over its lanes. Each lane's only grow, so their sum does.
+
+    Raises ValidationError for a sum that no life reaches: everybody's Info would tell it.
+    """
     lanes = request.lanes
     ended = (
         sum(lane.completed for lane in lanes),
@@ -89,7 +91,12 @@ def counts_of(request: pb.HeartbeatRequest) -> Counts:
         sum(lane.aborted for lane in lanes),
         sum(lane.crashed for lane in lanes),
     )
-    return Counts(sum(lane.started for lane in lanes), ended)
+    started = sum(lane.started for lane in lanes)
+    if max(started, *ended) > MOST_ACTIONS:
+        raise ValidationError(
+            f"{request.client_id} counts {max(started, *ended)} actions, more than {MOST_ACTIONS:g} are no count"
+        )
+    return Counts(started, ended)
 
 
 def running_of(request: pb.HeartbeatRequest) -> list[Running]:
@@ -116,7 +123,7 @@ def age_of(age_s: float) -> float:
 
 
 def is_age(age_s: float) -> bool:
-    return 0.0 <= age_s < math.inf
+    return 0.0 <= age_s <= MOST_SECONDS
 
 
 def end_kind_of(number: int) -> EndKind:

@@ -209,8 +209,9 @@ class ReplayServicer(rpc_replay.ReplayServicer):
     async def Retire(self, request: pb.RetireRequest, context: Context) -> pb.RetireReply:
         self._shard.require_recovered()
         self._shard.counts.retired = request.retired
-        await self._snapshots.save_now()
         store = self._shard.store
+        if store is not None:  # before the first actor there is nothing to keep it with
+            await self._snapshots.save_now()
         tables = self._shard.config.tables if store else {}
         items = sum(store.facts(table, self._shard.clock.now_s()).items for table in tables) if store else 0
         return pb.RetireReply(items_left=items, live_streams=self._ingest.open_calls())

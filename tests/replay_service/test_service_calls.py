@@ -77,6 +77,12 @@ async def test_nonsense_in_a_heartbeat_is_refused_or_counts_as_nothing(serve: An
         with pytest.raises(grpc.aio.AioRpcError, match="an action ends as 0 to 4, got 9"):
             await heartbeats.read()
         heartbeats = service.client.stub.Heartbeat()
+        counts = [pb.LaneCounters(lane=lane, started=(1 << 64) - 1) for lane in range(2)]
+        await heartbeats.write(pb.HeartbeatRequest(lanes=counts, **told))
+        with pytest.raises(grpc.aio.AioRpcError, match="actor-0 counts 36893488147419103230 actions"):
+            await heartbeats.read()
+        assert len((await service.client.info()).clients) == 1  # nobody's Info is spoilt
+        heartbeats = service.client.stub.Heartbeat()
         await heartbeats.write(pb.HeartbeatRequest(running=[pb.RunningAction(policy_version=1 << 60)], **told))
         with pytest.raises(grpc.aio.AioRpcError, match=r"a policy version lies in .* got 1152921504606846976"):
             await heartbeats.read()
@@ -109,6 +115,14 @@ async def test_a_retired_shard_opens_no_new_lives_and_tells_the_living(serve: An
         assert (await heartbeats.read()).retired
         await service.client.stub.Retire(pb.RetireRequest(retired=False))
         await service.client.hello("actor-1")
+
+
+async def test_a_shard_without_experience_can_be_retired(serve: Any, kit: SimpleNamespace) -> None:
+    async with serve(kit.config(replay=PROCESS)) as service:
+        reply = await service.client.stub.Retire(pb.RetireRequest(retired=True))
+        assert (reply.items_left, reply.live_streams) == (0, 0)
+        with pytest.raises(grpc.aio.AioRpcError, match="is retired"):
+            await service.client.hello()
 
 
 async def test_lineage_export_and_checkpoint_read_the_durable_tier(serve: Any, kit: SimpleNamespace) -> None:

@@ -83,6 +83,15 @@ async def test_bad_values_are_refused_with_the_reason_and_consume_their_number(
         assert (await inserts.insert(2, kit.body(kit.segment()))).outcome == ACCEPTED
 
 
+@pytest.mark.parametrize("held_s", [-1.0, float("nan"), float("inf"), 1e300])
+async def test_a_wait_that_is_none_is_refused(serve: Any, kit: SimpleNamespace, held_s: float) -> None:
+    async with serve(kit.config()) as service:
+        inserts = await service.client.inserts()
+        reply = await inserts.insert(1, kit.body(kit.segment()), held_s=held_s)
+        assert (reply.outcome, reply.env_steps) == (pb.InsertReply.REFUSED, 0)
+        assert f"held_s must lie in [0, 1e+09], got {held_s}" in reply.reason
+
+
 async def test_bytes_that_are_no_rows_are_refused(serve: Any, kit: SimpleNamespace) -> None:
     async with serve(kit.config()) as service:
         inserts = await service.client.inserts()
