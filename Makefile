@@ -17,6 +17,8 @@ BIN := .venv/bin
 PACKAGES := protos sojourn replay actors learners
 # Names the set of packages in .venv: another set of pins makes another stamp, and `make` sets up again.
 STAMP := .venv/set-up-$(shell cat constraints.txt pyproject.toml | cksum | cut -d' ' -f1)
+# Names the sources of the compiled kernels: other sources are compiled before a run would do it in its first seconds.
+KERNELS := .venv/kernels-$(shell grep -l '^@kernel' replay/*.py | xargs cat | cksum | cut -d' ' -f1)
 TORCH := $(shell grep '^torch==' constraints.txt)
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --constraint constraints.txt
 
@@ -24,7 +26,7 @@ help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 16
 	@echo "  MINUTES=$(MINUTES) of HalfCheetah in \`make demo\`; PYTHON=python3.12 chooses an interpreter"
 
-setup: $(STAMP)  ## .venv with pinned packages and compiled kernels (the others do it too)
+setup: $(KERNELS)  ## .venv with pinned packages and compiled kernels (the others do it too)
 
 $(STAMP):
 	@echo "Setting up .venv: about 0.6 GB to fetch (0.2 GB of it is CPU PyTorch), 2.2 GB on disk, one to five minutes; once."
@@ -38,20 +40,25 @@ $(STAMP):
 	@$(PIP) --no-deps '$(TORCH)+cpu' 2>/dev/null || $(PIP) --no-deps --index-url $(TORCH_INDEX) '$(TORCH)'
 	@echo "3/4 the other packages"
 	@$(PIP) --only-binary :all: --no-build-isolation --editable '.[dev]'
-	@echo "4/4 compiling the replay's kernels"
-	@$(BIN)/python -m replay.kernels
 	@rm -f .venv/set-up-*
 	@touch $@
 
-demo: $(STAMP)  ## Pendulum solved in a minute, then HalfCheetah for MINUTES, with plots and video
+$(KERNELS): $(STAMP)
+	@echo "4/4 compiling the replay's kernels"
+	@$(BIN)/python -m replay.kernels
+	@rm -f .venv/kernels-*
+	@touch $@
+
+demo: $(KERNELS)  ## Pendulum solved in a minute, then HalfCheetah for MINUTES, with plots and video
 	@echo "Pendulum-v1: from random swings to standing upright. Expected return -200 or better."
 	@$(BIN)/sojourn train configs/pendulum.yaml run.minutes=1 evaluation.video=true
-	@echo "HalfCheetah-v5 with SAC for $(MINUTES) minutes."
+	@echo "HalfCheetah-v5 with SAC, MINUTES=$(MINUTES). Expected return after three minutes on two idle cores: $(EXPECTED)."
 	@$(BIN)/sojourn train configs/halfcheetah.yaml run.minutes=$(MINUTES) run.expected_return=$(EXPECTED) evaluation.video=true \
 		evaluation.every_env_steps=2_500 evaluation.episodes=3 tables.replay.limiter.min_size=1_000
 
-test: $(STAMP)  ## every test; fixed seeds, at most 8 minutes on 2 cores
-	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+test: $(KERNELS)  ## every test; fixed seeds, at most 8 minutes on 2 cores
+	@folder=$$(mktemp -d -t sj.XXXXXX) && trap 'rm -rf "$$folder"' EXIT && \
+		TMPDIR="$$folder" $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 check: $(STAMP)  ## format, lint, types, import contracts, generated code
 	@$(BIN)/ruff format --check .
@@ -73,5 +80,5 @@ bench: $(STAMP)  ## inserts and samples a second through the real replay service
 	@$(BIN)/python benchmarks/replay_throughput.py
 
 clean:  ## remove what building and testing leave behind (not .venv, not runs/)
-	@rm -rf build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .numba_cache
+	@rm -rf build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .numba_cache .venv/kernels-*
 	@find $(PACKAGES) tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
