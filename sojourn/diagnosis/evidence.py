@@ -41,7 +41,7 @@ class Evidence:
     actions: learned from.  started: known to the service.
     in_flight: running now.  lost, killed: shares of the starts.
     leak: the score's statistic, NaN without one.  action_gap: of a discrete action given the state, NaN.
-    ess_share: of all weights so far.  capped, repaired: shares of the items learned from.
+    ess_share: of the latest batch.  capped, repaired: shares of the items learned from.
     """
 
     durations: Shares | None
@@ -77,7 +77,6 @@ def evidence_of(record: DurationRecord, config: Config) -> Evidence:
     facts = record.facts
     buckets = {name: as_array(counts, BUCKETS) for name, counts in record.buckets.items()}
     started = facts.get("started", 0.0)
-    weighted, squares = buckets["weighted"].sum(), buckets["weighted_squares"].sum()
     actions, items = buckets["actions"].sum(), max(1.0, facts.get("sampled_items", 0.0))
     compare = _Comparison(record, config, actions)
     found = {kind: compare.labels(kind) for kind in LABEL_KINDS}
@@ -92,7 +91,7 @@ def evidence_of(record: DurationRecord, config: Config) -> Evidence:
         killed=facts.get("ended_killed", 0.0) / max(1.0, started),
         leak=facts.get("score_leak", math.nan),
         action_gap=facts.get("action_gap", math.nan),
-        ess_share=float(weighted**2 / (actions * squares)) if squares > 0.0 else 1.0,
+        ess_share=facts.get("ess_share", 1.0),
         capped=facts.get("weights_capped", 0.0) / items,
         repaired=facts.get("weights_repaired", 0.0) / items,
         weight_error=facts.get("weight_error", 0.0),

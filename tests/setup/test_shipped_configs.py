@@ -36,6 +36,18 @@ def test_a_shipped_configuration_fits_its_environment(file):
 
 
 def test_all_promised_tasks_and_profiles_are_shipped():
-    tasks = {"pendulum", "halfcheetah", "hopper", "walker2d", "ant", "humanoid", "cartpole", "pixels", "arms", "cartpole_ppo"}
+    tasks = {
+        "pendulum",
+        "halfcheetah",
+        "hopper",
+        "walker2d",
+        "ant",
+        "humanoid",
+        "cartpole",
+        "pixels",
+        "arms",
+        "cartpole_ppo",
+        "mixed_fleet",
+    }
     assert {file.stem for file in FILES} >= tasks
     assert profile_names(CONFIGS) == ["cluster", "gpu", "laptop"]
