@@ -178,6 +178,7 @@ def test_warm_up_actions_are_uniform_and_carry_their_log_probability(acting: Any
     assert np.ptp(segment.action["action"]) > 1.5
 
 
+@pytest.mark.filterwarnings("ignore:invalid value encountered")
 def test_a_policy_that_has_broken_down_is_named_before_an_environment_sees_its_actions(
     acting: Any, configured: Callable[..., Config]
 ):

@@ -1,5 +1,6 @@
 """Is every step stored once when the service is killed under load and a new life of it reads its Redis?"""
 
+import itertools
 import subprocess
 import sys
 import threading
@@ -11,13 +12,14 @@ import pytest
 from sojourn.config.load import dump_config
 from sojourn.experience import Segment
 
-SEGMENTS = 500
+SEGMENTS_AFTER = 100  # that are inserted once the service is dead
 
 
 @pytest.fixture
 def killable(make_service: Any, soon: Callable[..., Any]):
     """A service whose first life is a process of its own; the later ones run here, as always."""
-    service = make_service(started=False, replay={"durability": "process", "insert_window": 4})
+    tables = {"replay": {"capacity_steps": 1 << 18, "limiter": {"samples_per_insert": None, "min_size": 1}}}
+    service = make_service(started=False, replay={"durability": "process", "insert_window": 4}, tables=tables)
     (service.folder / "config.yaml").write_text(dump_config(service.config))
     arguments = ["--run-folder", str(service.folder), "--run-id", "run", "--index", str(service.index)]
     process = subprocess.Popen([sys.executable, "-m", "replay", *arguments])
@@ -33,23 +35,27 @@ def test_every_step_is_stored_once_after_kill_9(
 ):
     service, process = killable
     actor = service.actor(fleet={"flush_bytes": 1_024, "flush_age_s": 0.01}, buffer_bytes=1 << 16)
+    dead, steps = threading.Event(), itertools.count(0, 8)
 
     def step() -> None:
-        for number in range(SEGMENTS):
-            actor.insert(make_segment(0, 8 * number))
+        while not dead.is_set():
+            actor.insert(make_segment(0, next(steps)))
+        for _ in range(SEGMENTS_AFTER):
+            actor.insert(make_segment(0, next(steps)))
 
-    stepping = threading.Thread(target=step)
+    stepping = threading.Thread(target=step, daemon=True)
     stepping.start()
     soon(lambda: actor.pace().env_steps >= 800)
-    process.kill()
+    process.kill()  # under load
     process.wait()
-    assert stepping.is_alive()  # under load
+    dead.set()
 
     service.start()
     stepping.join(20.0)
     assert actor.drain(20.0)
+    inserted = next(steps)
     info = service.info()
-    assert (info.env_steps, info.rows) == (8 * SEGMENTS, 8 * SEGMENTS)
+    assert (info.env_steps, info.rows) == (inserted, inserted)
     assert (info.refused, info.gaps) == (0, 0)
     assert info.service_incarnation > 0
     actor.close()
