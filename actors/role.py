@@ -23,7 +23,7 @@ from actors.lockstep import lockstep
 from actors.measures import ActorMeasures
 from actors.rollout import Rollout, RolloutParts
 from actors.watchdog import Ending, Watch
-from replay.client import ActorConnection
+from replay.client import ActorConnection, SpillSettings
 from sojourn.algorithms import build_policy
 from sojourn.columns import Schema
 from sojourn.config import Config
@@ -92,6 +92,7 @@ def _connect(
             schema=schema,
             fleet=fleet,
             buffer_bytes=context.config.actors.outage_buffer_bytes,
+            spill=SpillSettings(context.run_folder / "spill", context.config.actors.outage_spill_bytes),
             environment_id=settings.id,
             seed=context.config.run.seed,
             metrics=metrics,

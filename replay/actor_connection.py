@@ -1,7 +1,8 @@
 """An actor's connection to its shard: segments go in exactly once and in order, counters go out, pace comes back.
 
 Two threads hold the two streams; `insert` blocks for back-pressure only. What the service has not acknowledged is kept in a
-bounded buffer and sent again after an outage. An actor is pinned to its shard: while that is down, its inserts wait.
+bounded buffer, in memory and then in a spill file, and sent again after an outage. An actor is pinned to its shard: while that is
+down, its messages wait here.
 """
 
 import logging
@@ -14,9 +15,11 @@ from dataclasses import replace
 from protos import replay_pb2 as pb
 from replay.chunker import Chunker
 from replay.heartbeat import AT_ONCE_GAP_S, Heartbeats, LaneCounts, Pace, RunningAction
+from replay.inheritance import Heir, deliver_former_lives
 from replay.insert_stream import Acknowledged, InsertStream
-from replay.link import Link, end_window, keep_open_in_thread
+from replay.link import Link, Session, end_window, keep_open_in_thread
 from replay.outage_buffer import OutageBuffer
+from replay.spill import SpillFile, SpillSettings, spill_path
 from sojourn.columns import Schema
 from sojourn.config.schema import FleetSettings
 from sojourn.experience import Segment
@@ -55,11 +58,13 @@ class ActorConnection:
         now_s: Callable[[], float] = time.monotonic,
         heartbeat_gap_s: float = AT_ONCE_GAP_S,
         acknowledged: Acknowledged | None = None,
+        spill: SpillSettings | None = None,
     ) -> None:
-        """Say hello, waiting up to `timeout_s` for the service, or until `give_up` is set.
+        """Deliver what former lives spilled, then say hello, waiting up to `timeout_s` for the service, or until `give_up` is set.
 
         now_s: clock of the segments' `started_at_s`, on which ages are reckoned; a simulated one with `duration.clock: env`.
         heartbeat_gap_s: least time between two heartbeats that say news.  acknowledged: told of every acknowledgement.
+        buffer_bytes: of messages kept in memory.  spill: where further ones are kept; None: nowhere.
         stop: once set, nothing blocks: this constructor gives up, and what `insert` is given is kept, beyond the buffer's bound
         if need be. Raises UnavailableError when there is no service in time, ContractError when it refuses this run, schema or token.
         """
@@ -78,15 +83,19 @@ class ActorConnection:
             environment_version=environment_version,
             seed=seed,
         )
+        give_up = give_up or self._stop
+        if spill is not None:
+            deliver_former_lives(spill, Heir(address, hello, fleet, schema, self._metrics, token, give_up, timeout_s))
         self._link = Link(address, hello, token)
-        session = self._link.session(timeout_s=timeout_s, give_up=give_up or self._stop)
+        session = self._link.session(timeout_s=timeout_s, give_up=give_up)
         self._metrics.gauge("sojourn_actor_replay_sessions").set_function(lambda: self._link.sessions)
         self.incarnation: int = session.incarnation
         self._heartbeats = Heartbeats(client_id, now_s, heartbeat_gap_s, gated=session.hello.gated)
+        self._spill = None if spill is None else spill_file(spill, hello, session, self._metrics)
         self._inserts = InsertStream(
             client_id,
             Chunker(schema, session.hello.max_message_bytes),
-            OutageBuffer(buffer_bytes),
+            OutageBuffer(buffer_bytes, self._spill),
             fleet=fleet,
             pause_left_s=self._heartbeats.pause_left_s,
             metrics=self._metrics,
@@ -137,17 +146,34 @@ class ActorConnection:
         return self._inserts.wait_until_empty(deadline_s)
 
     def abandon(self) -> None:
-        """End as a crash does: nothing more is said, what was not acknowledged is lost with this life."""
+        """End as a crash does: nothing more is said, what was not acknowledged and is in no spill file is lost with this life."""
         self._link.close()
         for thread in self._threads:
             thread.join(FAREWELL_S)
+        if self._spill is not None:
+            self._spill.close()
 
     def close(self) -> None:
         """End the life: send what is queued as the final message and wait shortly for its acknowledgement."""
         self._inserts.close()
         self._heartbeats.close()
-        if not self._inserts.wait_until_empty(FAREWELL_S if self._link.connected else 0.0):
-            LOG.warning("%s closes with messages that were not acknowledged", self._link.client_id)
+        empty = self._inserts.wait_until_empty(FAREWELL_S if self._link.connected else 0.0)
         self._link.close()
         for thread in self._threads:
             thread.join(FAREWELL_S)
+        if not empty:
+            self._keep()
+
+    def _keep(self) -> None:
+        """Leave to the next life what this one could not deliver."""
+        if lost := self._inserts.keep():
+            LOG.warning("%s closes with %d messages that were not acknowledged", self._link.client_id, lost)
+        if self._spill is not None:
+            LOG.warning("%s leaves %d messages to its next life, in %s", self._link.client_id, len(self._spill), self._spill.path)
+            self._spill.close()
+
+
+def spill_file(spill: SpillSettings, hello: pb.HelloRequest, session: Session, metrics: Metrics) -> SpillFile:
+    """The file of the life that was granted; it begins with what the life said."""
+    path = spill_path(spill.folder, hello.client_id, session.incarnation, session.hello.shard_index)
+    return SpillFile(path, spill.budget_bytes, hello.SerializeToString(), metrics)

@@ -9,6 +9,7 @@ from replay.facts import ReplayFacts, TableFacts
 from replay.heartbeat import LaneCounts, Pace, RunningAction
 from replay.learner_connection import LearnerConnection
 from replay.service_info import ClientInfo, ServiceInfo, TableInfo, service_info
+from replay.spill import SpillSettings
 from replay.weighting import Weighting
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "ReplayFacts",
     "RunningAction",
     "ServiceInfo",
+    "SpillSettings",
     "TableFacts",
     "TableInfo",
     "Weighting",

@@ -1,4 +1,5 @@
 """An actor's Insert stream: keeps messages until they are acknowledged and sends them in order, at most a window of them open.
+In an outage they go to a spill file once memory is full.
 
 Threads: the actor offers segments, gRPC's own thread pulls the requests, one thread takes the acknowledgements.
 """
@@ -74,6 +75,8 @@ class InsertStream:
         self.env_steps = 0
         self.acknowledged = 0
         metrics.gauge("sojourn_actor_unacknowledged_bytes").set_function(lambda: buffer.bytes + chunker.bytes)
+        metrics.gauge("sojourn_actor_unacknowledged_messages").set_function(lambda: len(buffer))
+        metrics.gauge("sojourn_actor_spill_file_bytes").set_function(lambda: buffer.spilled_bytes)
 
     # the actor's side
 
@@ -86,7 +89,7 @@ class InsertStream:
         with self._changed:
             while self._fault is None and not self._closing and not give_up.is_set() and not self._may_insert(segment):
                 self._changed.wait(LOOK_S)
-            self._raise_fault()
+            self.raise_fault()
             if self._closing:
                 raise UnavailableError("the connection is closed")
             first = self._chunker.oldest_at_s is None
@@ -99,7 +102,7 @@ class InsertStream:
     def flush(self) -> None:
         """Make a message of what waits."""
         with self._changed:
-            self._raise_fault()
+            self.raise_fault()
             self._cut()
 
     def wait_until_empty(self, deadline_s: float) -> bool:
@@ -111,13 +114,19 @@ class InsertStream:
                 self._changed.wait(left_s)
             return not self._buffer
 
-    def close(self) -> None:
-        """Send what is left, the last message as final."""
+    def close(self, *, final: bool = True) -> None:
+        """Send what is left, the last message as final unless that is there already."""
         with self._changed:
-            if not self._closing and self._fault is None:
+            if final and not self._closing and self._fault is None:
                 self._cut(final=True)
             self._closing = True
             self._changed.notify_all()
+
+    def keep(self) -> int:
+        """Write what is not acknowledged to the spill file, for a later life. Returns how many messages have no place there."""
+        with self._changed:
+            self._spill()
+            return len(self._buffer) - self._buffer.spilled_messages
 
     def refuse(self, fault: SojournError) -> None:
         """The service will take nothing more of this client: every wait ends and the next insert raises the reason."""
@@ -136,15 +145,27 @@ class InsertStream:
         size_bytes = self._chunker.bytes + segment_bytes(segment)
         ahead = (self._chunker.steps + self._buffer.steps) // self._flush_steps
         too_far = self._connected and ahead >= MESSAGES_AHEAD
-        return not too_far and self._pause_left_s() <= 0.0 and self._buffer.has_room(size_bytes)
+        return not too_far and self._pause_left_s() <= 0.0 and self._has_room(size_bytes)
 
-    def _raise_fault(self) -> None:
+    def _has_room(self, size_bytes: int) -> bool:
+        """Make room in memory where the service is away and the spill file has room."""
+        if not self._buffer.has_room(size_bytes) and not self._connected:
+            self._spill()
+        return self._buffer.has_room(size_bytes)
+
+    def _spill(self) -> None:
+        self._buffer.spill(self._now_s(), time.time())
+
+    def raise_fault(self) -> None:
+        """Raise why the service has refused this client for good, if it has."""
         if self._fault is not None:
             raise type(self._fault)(str(self._fault)) from self._fault
 
     def _cut(self, *, final: bool = False) -> None:
         for message in self._chunker.cut(self._now_s(), final=final):
             self._buffer.append(message)
+        if self._buffer.spilled_messages and not self._connected:
+            self._spill()  # so that what is spilled is all that is not acknowledged, should this process end now
         self._changed.notify_all()
 
     # the stream's side

@@ -128,7 +128,7 @@ class Link:
         except SojournError:
             channel.close()
             raise
-        self._hello.last_incarnation = reply.incarnation
+        self._hello.last_incarnation = max(self._hello.last_incarnation, reply.incarnation)
         self._hello.inherit_incarnation = reply.incarnation  # go on in this life after a reconnect
         return Session(channel, stub, reply, self._metadata)
 

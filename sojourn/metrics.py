@@ -309,7 +309,26 @@ SERIES: tuple[Series, ...] = (
     Series(
         "sojourn_actor_insert_ack_seconds", "histogram", ("actor",), "From sending an Insert message until its acknowledgement."
     ),
-    Series("sojourn_actor_unacknowledged_bytes", "gauge", ("actor",), "Experience that the replay service has not acknowledged."),
+    Series(
+        "sojourn_actor_unacknowledged_bytes",
+        "gauge",
+        ("actor",),
+        "Experience in memory that the replay service has not acknowledged; what is on disk is counted by spill_file_bytes.",
+    ),
+    Series(
+        "sojourn_actor_unacknowledged_messages",
+        "gauge",
+        ("actor",),
+        "Insert messages that wait for their acknowledgement, in memory and in the spill file.",
+    ),
+    Series("sojourn_actor_spill_file_bytes", "gauge", ("actor",), "Size of this actor's spill file, 0 if there is none."),
+    Series("sojourn_actor_spill_written_bytes", "counter", ("actor",), "Bytes of messages that went to spill files."),
+    Series(
+        "sojourn_actor_spill_damaged_records",
+        "counter",
+        ("actor",),
+        "Places of spill files that were not what had been written; each is named in the log, and left out.",
+    ),
     Series(
         "sojourn_actor_replay_sessions",
         "gauge",

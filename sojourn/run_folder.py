@@ -11,6 +11,7 @@ runs/<name>/
     evaluations.jsonl one line an evaluation                   videos/      films of them
     parameters/       the latest published policy              redis/       the embedded server's files
     lives/            how many lives each actor had, so that a restart repeats no episode
+    spill/            what actors could not deliver, until it is delivered
     progress.jsonl    one record a second                      tb/          TensorBoard events
     duration.jsonl    what `sojourn doctor` reads
     report.html       plots/

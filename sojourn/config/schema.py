@@ -176,7 +176,8 @@ class ActorSettings(FleetSettings):
     """The default fleet, and further named ones."""
 
     fleets: dict[str, FleetSettings] = Field(default_factory=dict)
-    outage_buffer_bytes: int = Field(268_435_456, ge=1_000_000)
+    outage_buffer_bytes: int = Field(268_435_456, ge=1_000_000)  # in memory
+    outage_spill_bytes: int = Field(1_073_741_824, ge=0)  # then on disk, RUN/spill; 0: none
 
 
 class LearnerSettings(Section):
