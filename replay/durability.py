@@ -28,16 +28,22 @@ class ServerSettings:
 
 @dataclass(frozen=True)
 class Confirmation:
-    """What a commit waits for after its transaction: copies on this server's disk and on replicas."""
+    """What a commit waits for after its transaction.
 
+    written: that the append-only file could be written.  local_syncs, replicas: copies on this server's disk and on replicas.
+    """
+
+    written: bool = False
     local_syncs: int = 0
     replicas: int = 0
 
 
 def confirmation(level: Durability, settings: ServerSettings) -> Confirmation:
-    """What must be waited for at this level. With `appendfsync always` the server syncs before it answers."""
+    """What must be waited for at this level. With `appendfsync always` the server syncs before it answers, or ends."""
     if level == "disk" and settings.appendfsync != "always":
         return Confirmation(local_syncs=1)
+    if level == "process":
+        return Confirmation(written=settings.appendfsync != "always")
     return Confirmation(replicas=1) if level == "replica" else Confirmation()
 
 
@@ -70,11 +76,12 @@ def _memory_problems(settings: ServerSettings, memory_bytes: int) -> list[str]:
 
 
 def _level_problems(level: Durability, settings: ServerSettings) -> list[str]:
-    if level == "replica":
-        return [] if settings.replicas else ["connected_slaves is 0, must be at least 1"]
     problems = []
+    if level == "replica" and not settings.replicas:
+        problems.append("connected_slaves is 0, must be at least 1")
     if settings.appendonly != "yes":
-        problems.append(f"appendonly is {settings.appendonly}, must be yes")
+        because = ": a primary that comes back empty empties its replica" if level == "replica" else ""
+        problems.append(f"appendonly is {settings.appendonly}, must be yes{because}")
     if level == "process" and settings.appendfsync == "everysec":
         # while an fsync runs, everysec may postpone the write itself: a killed server then loses what it had answered
         problems.append("appendfsync is everysec, must be no or always: it may answer before it writes")

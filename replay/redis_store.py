@@ -148,6 +148,17 @@ class RedisStore:
                 self._sha = await self._client.script_load(COMMIT)
                 answers = await self._send(commit)
         self._check_copies(answers)
+        if self.confirm.written:
+            await self._until_written()
+
+    async def _until_written(self) -> None:
+        """Raise TierFullError if the server could not write to its append-only file what it has just answered.
+
+        With `appendfsync no` it writes between executing and answering, and answers OK also where that write failed; only the next
+        command that writes is refused. This one writes nothing: 26 microseconds.
+        """
+        with translated(self.url):
+            await self._client.unlink(self.key("nothing"))
 
     async def _send(self, commit: Commit) -> list[Any]:
         keys = [self.key(name) for name in ("owner", "chunks", "fences", "pages")]

@@ -62,6 +62,7 @@ class DurableTier:
                 self._say(f"full: {error}")
                 await asyncio.sleep(next(waits_s))
                 await self._make_room(commit)
+                commit = await self._rest_of(commit)  # it may be in memory and not in the file
             except UnavailableError as error:
                 self._say(f"down: {error}")
                 await asyncio.sleep(next(waits_s))

@@ -1,6 +1,10 @@
 """A replay service on this test's event loop, and a raw client of its wire contract."""
 
 import asyncio
+import resource
+import socket
+import subprocess
+import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -12,11 +16,12 @@ import grpc
 import gymnasium as gym
 import numpy as np
 import pytest
+import redis.asyncio
 
 from protos import replay_pb2 as pb
 from protos.replay_pb2_grpc import ReplayStub
 from replay.arrow import decode_columns, encode_chunk
-from replay.embedded import EmbeddedServer
+from replay.embedded import EmbeddedServer, binary, ping
 from replay.server import ReplayServer
 from sojourn.columns import Schema, space_to_json
 from sojourn.config import Config
@@ -227,3 +232,77 @@ def kit() -> SimpleNamespace:
     return SimpleNamespace(
         schema=SCHEMA, segment=make_segment, body=make_body, config=make_config, client=RawClient, eventually=eventually
     )
+
+
+class Valkey:
+    """A real server that others run, with the flags of this test, on a Unix socket of its own. Started again it has its files."""
+
+    def __init__(self, folder: Path, **flags: str) -> None:
+        self.folder = folder
+        self.socket = folder / "socket"
+        self.largest_file_bytes = resource.RLIM_INFINITY
+        plain = {"port": "0", "save": "", "appendonly": "yes", "appendfsync": "no", "maxmemory-policy": "noeviction"}
+        told = {name.replace("_", "-"): value for name, value in flags.items()}
+        options = {**plain, "dir": str(folder), "unixsocket": str(self.socket), **told}
+        self._command = [binary(), *(part for name, value in options.items() for part in (f"--{name}", value))]
+        self._process: subprocess.Popen[bytes] | None = None
+        folder.mkdir(parents=True)
+
+    @property
+    def url(self) -> str:
+        return f"unix://{self.socket}"
+
+    def client(self) -> "redis.asyncio.Redis":
+        return redis.asyncio.Redis(unix_socket_path=str(self.socket))
+
+    async def start(self) -> "Valkey":
+        """Start it and wait until it has read its files; no file of it can grow above `largest_file_bytes`, as on a full disk."""
+        limits = (self.largest_file_bytes, self.largest_file_bytes)
+        with (self.folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                self._command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                restore_signals=False,  # like us it ignores SIGXFSZ, and sees the error
+                preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limits),
+            )
+        async with asyncio.timeout(DEADLINE_S):
+            while ping(self.socket) != b"+PONG\r\n":
+                assert self._process.poll() is None, (self.folder / "log").read_text()
+                await asyncio.sleep(0.005)
+        return self
+
+    def kill(self) -> None:
+        """kill -9."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait(DEADLINE_S)
+        self._process = None
+
+
+@pytest.fixture
+async def valkey() -> AsyncIterator[Callable[..., Awaitable[Valkey]]]:
+    """`await valkey(appendfsync="always")`: a started server; killed at the end."""
+    servers: list[Valkey] = []
+    with tempfile.TemporaryDirectory(prefix="sojourn-") as folder:  # short: a socket's path is
+
+        async def started(**flags: str) -> Valkey:
+            servers.append(Valkey(Path(folder) / str(len(servers)), **flags))
+            return await servers[-1].start()
+
+        yield started
+        for server in servers:
+            server.kill()
+
+
+@pytest.fixture
+def free_port() -> Callable[[], int]:
+    """A port of this machine that nobody listens on."""
+
+    def find() -> int:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            return int(probe.getsockname()[1])
+
+    return find

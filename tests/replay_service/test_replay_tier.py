@@ -183,6 +183,7 @@ async def test_replica_is_unavailable_while_no_replica_confirms(store: RedisStor
         ("disk", {"appendfsync": "no"}, "appendfsync is no"),
         ("disk", {"appendfsync": "everysec", "has_waitaof": False}, "no WAITAOF"),
         ("replica", {"replicas": 0}, "connected_slaves is 0"),
+        ("replica", {"replicas": 1, "appendonly": "no"}, "appendonly is no, must be yes: a primary that comes back empty"),
         ("process", {"maxmemory_policy": "allkeys-lru"}, "maxmemory-policy is allkeys-lru"),
         ("process", {"maxmemory_bytes": 99}, "maxmemory is 99"),
     ],
@@ -195,7 +196,7 @@ def test_a_level_that_the_server_cannot_give_is_refused_naming_the_setting(level
 def test_levels_that_the_server_can_give_are_accepted() -> None:
     check_server("process", SETTINGS, 100)
     check_server("disk", ServerSettings("yes", "always", 0, "noeviction", 0, False), 100)
-    check_server("replica", ServerSettings("no", "no", 0, "noeviction", 1, True), 100)
+    check_server("replica", ServerSettings("yes", "everysec", 0, "noeviction", 1, True), 100)
 
 
 def test_an_embedded_server_alone_has_no_replica() -> None:

@@ -1,0 +1,181 @@
+"""What each durability level needs of a server that others run, and what it survives there: wrong settings, a full disk, a fail-over."""
+
+import asyncio
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import grpc
+import pytest
+
+from protos import replay_pb2 as pb
+from replay.open_tier import open_tier
+from replay.tier import Standing
+from sojourn.config import Config
+from sojourn.errors import ConfigError
+
+ACCEPTED, DUPLICATE = pb.InsertReply.ACCEPTED, pb.InsertReply.DUPLICATE
+MEMORY_BYTES = 1 << 30
+
+
+def settings_for(level: str, url: str) -> dict[str, Any]:
+    return {"durability": level, "redis_url": url, "redis_memory_bytes": MEMORY_BYTES}
+
+
+async def opened(level: str, url: str, run_folder: Path) -> None:
+    """As a service does at its start."""
+    config = Config.model_validate({"replay": settings_for(level, url)})
+    tier = await open_tier(config, run_folder, run_id="run", shard=0, incarnation=1, standing=lambda: Standing(b"", {}))
+    assert tier is not None
+    await tier.close()
+
+
+@pytest.mark.parametrize(
+    ("level", "flags", "named"),
+    [
+        ("process", {"appendonly": "no"}, "appendonly is no, must be yes"),
+        ("process", {"appendfsync": "everysec"}, "appendfsync is everysec, must be no or always"),
+        ("process", {"maxmemory_policy": "allkeys-lru"}, "maxmemory-policy is allkeys-lru, must be noeviction"),
+        ("process", {"maxmemory": "100mb"}, "maxmemory is 104857600, below"),
+        ("disk", {"appendonly": "no"}, "appendonly is no, must be yes"),
+        ("disk", {}, "appendfsync is no, must be always or everysec"),
+        ("replica", {}, "connected_slaves is 0, must be at least 1"),
+        ("replica", {"appendonly": "no"}, "a primary that comes back empty empties its replica"),
+    ],
+)
+async def test_a_server_that_cannot_give_the_level_is_refused_at_the_start(
+    valkey: Any, tmp_path: Path, level: str, flags: dict[str, str], named: str
+) -> None:
+    server = await valkey(**flags)
+    with pytest.raises(ConfigError, match=named):
+        await opened(level, server.url, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("level", "appendfsync"), [("process", "no"), ("process", "always"), ("disk", "always"), ("disk", "everysec")]
+)
+async def test_a_server_that_can_give_the_level_is_taken(valkey: Any, tmp_path: Path, level: str, appendfsync: str) -> None:
+    server = await valkey(appendfsync=appendfsync)
+    await opened(level, server.url, tmp_path)
+
+
+async def until_linked(kit: SimpleNamespace, primary: Any, replica: Any) -> None:
+    """Make one the replica of the other, and wait until it has everything."""
+    async with replica.client() as client, primary.client() as source:
+        await client.execute_command("REPLICAOF", "127.0.0.1", (await source.config_get("port"))["port"])
+
+        async def is_linked() -> bool:
+            return bool((await source.info("replication"))["connected_slaves"]) and "up" in (
+                (await client.info("replication")).get("master_link_status", "")
+            )
+
+        await kit.eventually(is_linked)
+
+
+async def insert(inserts: Any, kit: SimpleNamespace, number: int) -> None:
+    await inserts.send(number, kit.body(kit.segment(first_sequence=10 * number - 10)))
+
+
+async def test_level_replica_survives_the_loss_of_the_primary_and_the_promotion_of_its_replica(
+    serve: Any, valkey: Any, kit: SimpleNamespace, free_port: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("replay.redis_store.CONFIRM_TIMEOUT_MS", 200)
+    flags = {"bind": "127.0.0.1", "repl_diskless_sync_delay": "0"}
+    first, second = [await valkey(port=str(free_port()), **flags) for _ in range(2)]
+    await until_linked(kit, first, second)
+    front = first.folder.parent / "front"  # the address that a fail-over moves
+    front.symlink_to(first.socket)
+    config = kit.config(replay={**settings_for("replica", f"unix://{front}"), "snapshot_every_s": 60.0})
+    async with serve(config) as service:
+        inserts = await service.client.inserts()
+        for number in range(1, 11):
+            await insert(inserts, kit, number)
+        assert [(await inserts.reply()).outcome for _ in range(10)] == [ACCEPTED] * 10
+        assert (await service.client.info()).durable_tier == "ok"
+
+        first.kill()
+        await insert(inserts, kit, 11)
+        async with second.client() as client:
+            await client.execute_command("REPLICAOF", "NO", "ONE")
+            stored = await client.xlen("{sojourn:run:0}:chunks")
+        assert stored == 10  # every acknowledged chunk is on the replica
+        front.unlink()
+        front.symlink_to(second.socket)
+
+        async def says_no_replica() -> bool:
+            return "0 replicas of 1 confirmed" in (await service.client.info()).durable_tier
+
+        await kit.eventually(says_no_replica)  # it does not acknowledge on one copy
+        await until_linked(kit, second, await first.start())
+        assert (await inserts.reply()).outcome == ACCEPTED
+        life = inserts.incarnation
+        granted = await service.client.hello(last_incarnation=life, inherit_incarnation=life)
+        again = await service.client.inserts(incarnation=granted.incarnation)
+        await insert(again, kit, 11)
+        assert (await again.reply()).outcome == DUPLICATE
+    async with serve(config) as service:
+        info = await service.client.info()
+        assert (info.env_steps, info.rows) == (110, 110)
+
+
+async def test_inserts_wait_while_the_disk_of_redis_is_full_and_nothing_acknowledged_is_lost(
+    serve: Any, valkey: Any, kit: SimpleNamespace
+) -> None:
+    """The server answers one command more than it can write: the service must not believe it."""
+    server = await valkey()
+    server.kill()
+    server.largest_file_bytes = 60_000
+    await server.start()
+    async with serve(kit.config(replay=settings_for("process", server.url))) as service:
+        inserts = await service.client.inserts()
+        answers: list[int] = []
+
+        async def is_full() -> bool:
+            return (await service.client.info()).durable_tier.startswith("full: ")
+
+        async def hear() -> None:
+            while len(answers) < 60:
+                answers.append((await inserts.reply()).message_number)
+
+        async def say() -> None:
+            for number in range(1, 61):
+                await insert(inserts, kit, number)
+
+        async with asyncio.TaskGroup() as both:
+            both.create_task(say())
+            hearing = both.create_task(hear())
+            await kit.eventually(is_full)
+            assert "cannot write to its disk" in (await service.client.info()).durable_tier
+            heard = len(answers)
+            assert 0 < heard < 60
+            samples = await service.client.samples()
+            await samples.ask(batch_size=4)
+            await samples.reply()  # training goes on
+            server.kill()
+            server.largest_file_bytes = 1 << 30
+            await server.start()
+            async with server.client() as stored:
+                assert await stored.xlen("{sojourn:run:0}:chunks") >= heard
+            await hearing
+        assert answers == list(range(1, 61))
+        assert (await service.client.info()).durable_tier == "ok"
+    async with serve(kit.config(replay=settings_for("process", server.url))) as service:
+        info = await service.client.info()
+        assert (info.env_steps, info.rows) == (600, 600)
+
+
+async def test_a_budget_over_what_the_server_may_use_is_refused_before_redis_refuses(
+    serve: Any, valkey: Any, kit: SimpleNamespace, tmp_path: Path
+) -> None:
+    """maxmemory leaves room for the tables, so the service's own budget binds first; a table that cannot fit is refused by value."""
+    server = await valkey(maxmemory="2gb")
+    config = kit.config(
+        replay={**settings_for("process", server.url), "redis_memory_bytes": 16_000_000},
+        tables={"replay": {"capacity_steps": 10_000_000, "capacity_bytes": 2_000_000_000}},
+    )
+    async with serve(config) as service:
+        with pytest.raises(
+            grpc.aio.AioRpcError, match=r"needs \d+ bytes in Redis, replay.redis_memory_bytes is 16000000"
+        ) as caught:
+            await service.client.inserts()
+        assert caught.value.code() is grpc.StatusCode.FAILED_PRECONDITION
