@@ -6,15 +6,14 @@ An algorithm from outside names itself `package.module:attr` and takes what it n
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, Field, PositiveInt
 
 from sojourn.config.plugin_names import Network
+from sojourn.config.section import Section
 
 
-class AlgorithmBase(BaseModel):
+class AlgorithmBase(Section):
     """What every algorithm has."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     discount: float = Field(0.99, ge=0, le=1)  # per step, or per duration.time_unit_s where the objective discounts in time
     learning_rate: float = Field(3e-4, gt=0)
@@ -81,16 +80,14 @@ class PluginSettings(AlgorithmBase):
     """An algorithm from outside this repository."""
 
     name: str = Field(pattern=r"^[\w.]+:[\w.]+$")
-    settings: dict[str, Any] = {}
+    settings: dict[str, Any] = Field(default_factory=dict)
 
 
-class NetworkSettings(BaseModel):
+class NetworkSettings(Section):
     """The network's body. Image leaves of an observation get a small convolutional encoder."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     name: Network = "mlp"  # mlp | package.module:attr
-    hidden: tuple[int, ...] = (256, 256)
+    hidden: tuple[PositiveInt, ...] = (256, 256)
     activation: Literal["relu", "tanh", "elu", "silu"] = "relu"
     image_features: int = Field(256, ge=1)
     layer_norm: bool = False
