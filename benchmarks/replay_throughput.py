@@ -92,7 +92,7 @@ def served(config: Config, folder: Path) -> Iterator[Address]:
     finally:
         service.send_signal(signal.SIGTERM)
         service.wait(30)
-        end_embedded_servers(config, folder)  # a service that failed has left its own behind
+        end_embedded_servers(folder)  # a service that failed has left its own behind
 
 
 @contextmanager

@@ -30,12 +30,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import TextIO
 
 from sojourn.config import Config
 from sojourn.config.load import dump_config, load_config, shown_config
 from sojourn.config.masking import without_secrets
 from sojourn.errors import ConfigError
 
+CLEANED_UP_S = 20.0  # at most, until nothing of a killed launcher is left
 RUNS = Path("runs")
 """Where a run is looked for by name; `run.folder` may put it elsewhere, and then its path is given."""
 
@@ -117,16 +119,45 @@ def latest_run(folder: Path = RUNS) -> Path:
 def driving(path: Path) -> Iterator[None]:
     """Hold the run's lock, so that two launchers never drive one run. Raises ConfigError if another holds it.
 
-    The kernel drops the lock with its process, so a killed launcher leaves nothing to clean up.
+    The kernel drops the lock with its process, so a killed launcher leaves nothing to clean up. What ends the rest of a killed
+    launcher's run holds the lock meanwhile, and is waited for.
     """
-    with open(path / "lock", "a+", encoding="ascii") as lock:
-        if not _locked(lock.fileno()):
+    with _lock_file(path) as lock:
+        until_s = time.monotonic() + CLEANED_UP_S
+        while not _locked(lock.fileno()):
             lock.seek(0)
-            raise ConfigError(f"{path} is being driven by process {lock.read().strip() or '?'}: stop that one first")
+            driver = lock.read().strip()
+            if time.monotonic() > until_s or not driver or _lives(int(driver)):
+                raise ConfigError(f"{path} is being driven by process {driver or '?'}: stop that one first")
+            time.sleep(0.05)
         lock.truncate(0)
         lock.write(str(os.getpid()))
         lock.flush()
         yield
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[bool]:
+    """Hold the run's lock without driving it. Yields False if a launcher has it."""
+    with _lock_file(path) as lock:
+        yield _locked(lock.fileno())
+
+
+def _lock_file(path: Path) -> TextIO:
+    try:
+        return open(path / "lock", "a+", encoding="ascii")
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be written to: {error.strerror}") from error
+
+
+def _lives(process_id: int) -> bool:
+    try:
+        os.kill(process_id, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _locked(descriptor: int) -> bool:

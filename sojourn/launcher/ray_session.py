@@ -43,12 +43,11 @@ class RaySession:
 
 
 @contextmanager
-def local_ray() -> Iterator[RaySession]:
-    """A Ray of this process's own. Ends its processes and removes its folder afterwards."""
+def local_ray(folder: Path) -> Iterator[RaySession]:
+    """A Ray of this process's own in a `temporary_folder`. Ends its processes and removes the folder afterwards."""
     os.environ.update(LOCAL_ENVIRONMENT)  # read by Ray's native parts, here and in the processes that it starts
     import ray  # its import reads the environment above
 
-    folder = temporary_folder()
     try:
         with ending_descendants(ray.shutdown):
             ray.init(

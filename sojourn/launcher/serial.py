@@ -11,6 +11,7 @@ from types import TracebackType
 
 from sojourn.config import Config
 from sojourn.launcher.drive import OnProgress, drive
+from sojourn.launcher.guard import guarded
 from sojourn.launcher.host import Ended
 from sojourn.launcher.interrupts import INTERRUPTED, Interrupts
 from sojourn.launcher.leftovers import end_embedded_servers, forget_announcements
@@ -24,7 +25,7 @@ from sojourn.roles import RoleContext, announced_address
 def serial(config: Config, run_folder: Path, *, run_id: str, on_progress: OnProgress | None = None) -> int:
     """As `sojourn.launcher.train`, on threads of this process."""
     run_folder = run_folder.resolve()
-    with Interrupts() as interrupts, log_to(run_folder / "logs" / "serial.log"):
+    with Interrupts() as interrupts, log_to(run_folder / "logs" / "serial.log"), guarded(run_folder):
         try:
             validate_all(config)
             host = ThreadHost(config, run_folder, run_id)
@@ -32,7 +33,7 @@ def serial(config: Config, run_folder: Path, *, run_id: str, on_progress: OnProg
         except KeyboardInterrupt:
             return INTERRUPTED
         finally:
-            end_embedded_servers(config, run_folder)
+            end_embedded_servers(run_folder)
             forget_announcements(run_folder)
 
 

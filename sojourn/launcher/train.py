@@ -1,14 +1,17 @@
 """`sojourn train` and `sojourn resume`: a run under Ray, on this machine or on a cluster."""
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
 from sojourn.config import Config
 from sojourn.launcher.drive import OnProgress, drive
+from sojourn.launcher.guard import guarded
 from sojourn.launcher.interrupts import INTERRUPTED, Interrupts
 from sojourn.launcher.leftovers import end_embedded_servers, forget_announcements
-from sojourn.launcher.ray_session import RaySession, cluster_ray, local_ray
+from sojourn.launcher.ray_session import RaySession, cluster_ray, local_ray, temporary_folder
 from sojourn.launcher.validation import validate_all
 from sojourn.logs import log_to
 from sojourn.roles import announced_address
@@ -32,15 +35,27 @@ def train(
             mistakes = beside.submit(validate_all, config)
             if wait([mistakes], MISTAKE_S).done:
                 mistakes.result()
-            with cluster_ray(address) if address else local_ray() as session:
+            with guarded_ray(address, run_folder) as session:
                 interrupts.install()
                 mistakes.result()
                 return _drive(config, run_folder, run_id, session, interrupts, on_progress)
         except KeyboardInterrupt:
             return INTERRUPTED
         finally:
-            end_embedded_servers(config, run_folder)
+            end_embedded_servers(run_folder)
             forget_announcements(run_folder)
+
+
+@contextmanager
+def guarded_ray(address: str | None, run_folder: Path) -> Iterator[RaySession]:
+    """A cluster's Ray or a private one, of which a killed launcher leaves nothing behind."""
+    if address:
+        with guarded(run_folder), cluster_ray(address) as session:
+            yield session
+    else:
+        folder = temporary_folder()
+        with guarded(run_folder, folder), local_ray(folder) as session:
+            yield session
 
 
 def _drive(

@@ -4,6 +4,8 @@ import json
 import os
 import subprocess
 import sys
+import threading
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -118,3 +120,22 @@ def test_a_second_launcher_is_refused_while_the_first_lives(here):
     assert not run_folder.is_driven(path)
     with run_folder.driving(path):
         assert run_folder.is_driven(path)
+
+
+def test_a_launcher_waits_for_what_cleans_up_behind_a_killed_one(tmp_path):
+    killed = subprocess.Popen(["true"])
+    killed.wait()
+    (tmp_path / "lock").write_text(str(killed.pid))
+    cleaning = ExitStack()
+    assert cleaning.enter_context(run_folder.locked(tmp_path))
+    cleaned = threading.Timer(0.3, cleaning.close)
+    cleaned.start()
+    with run_folder.driving(tmp_path):
+        assert (tmp_path / "lock").read_text() == str(os.getpid())
+    cleaned.join()
+
+
+def test_a_run_that_cannot_be_written_to_is_one_sentence(tmp_path):
+    (tmp_path / "lock").mkdir()
+    with pytest.raises(ConfigError, match="cannot be written to: Is a directory"), run_folder.driving(tmp_path):
+        pass

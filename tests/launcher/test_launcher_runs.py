@@ -294,6 +294,26 @@ def test_a_serial_run_ends_by_its_steps_with_an_evaluation_and_a_checkpoint(tmp_
         assert list(run.temporary.iterdir()) == []
 
 
+@pytest.mark.parametrize("how", ["serial", "ray"])
+def test_a_killed_launcher_leaves_no_process_and_the_run_can_go_on(tmp_path: Path, how: str) -> None:
+    folder = tmp_path / "run"
+    with launched(how, folder) as run:
+        run.until(lambda: run.learner_step() > 0 and any((folder / "checkpoints").glob("step_*")))
+        before, left = run.info(), run.descendants()
+        run.process.kill()
+        run.process.wait()
+        _, alive = psutil.wait_procs(left, timeout=DEADLINE_S)
+        assert alive == []
+        assert list(run.temporary.iterdir()) == []
+        assert list((folder / "roles").glob("*.json")) == []
+    if how == "ray":
+        return  # a resume under Ray is part of the story
+    with launched(how, folder) as again:
+        again.until(lambda: again.learner_step() > 0)
+        assert before is not None
+        assert again.env_steps() >= before.env_steps
+
+
 def test_an_unknown_environment_is_one_line_before_anything_starts(tmp_path: Path) -> None:
     with launched("ray", tmp_path / "run", "environment.id=Pendulun-v1") as run:
         out, err = run.process.communicate(timeout=DEADLINE_S)
