@@ -75,7 +75,9 @@ def _bounded_box(name: str, leaf: gym.Space[Any], algorithm: str) -> gym.spaces.
     if not np.issubdtype(leaf.dtype, np.floating):
         raise ConfigError(f"{algorithm} needs floating-point actions, but {name!r} is {leaf}; wrap the environment")
     if not (np.isfinite(leaf.low).all() and np.isfinite(leaf.high).all() and (leaf.low < leaf.high).all()):
-        raise ConfigError(f"{algorithm} needs bounded actions, but {name!r} is {leaf}; use gymnasium.wrappers.RescaleAction")
+        raise ConfigError(
+            f"{algorithm} needs bounded actions, but {name!r} is {leaf}; give it bounds with gymnasium.wrappers.TransformAction"
+        )
     return leaf
 
 

@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from sojourn.columns import Schema, leaves
 from sojourn.config.algorithms import NetworkSettings
+from sojourn.errors import ConfigError
 from sojourn.networks.images import ImageEncoder
 from sojourn.networks.normaliser import RunningMoments
 
@@ -64,6 +65,7 @@ class ObservationEncoder(nn.Module):
     """
 
     def __init__(self, schema: Schema, settings: NetworkSettings, *, normalise: bool) -> None:
+        """Raises ConfigError for a space without any number."""
         super().__init__()
         stored = dict(leaves(schema.observation_space, "observation"))
         seen = dict(leaves(schema.policy_observation_space, "observation"))
@@ -71,6 +73,10 @@ class ObservationEncoder(nn.Module):
         built = [_leaf_encoder(leaf, stored[name], settings, normalise) for name, leaf in seen.items()]
         self.leaf_encoders = nn.ModuleList(encoder for encoder, _ in built)
         self.out_features = sum(features for _, features in built)
+        if self.out_features == 0:
+            raise ConfigError(
+                f"the observation space {schema.observation_space} holds no number: wrap the environment, a constant will do"
+            )
 
     @property
     def learned(self) -> bool:

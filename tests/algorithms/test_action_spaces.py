@@ -42,7 +42,7 @@ def test_rounding_never_leaves_the_box(make_schema):
     [
         (spaces.Discrete(3), "'action' is Discrete.*algorithm: dqn"),
         (spaces.Dict({"a": spaces.Box(-1, 1, (1,)), "b": spaces.MultiBinary(2)}), "'action.b' is MultiBinary.*algorithm: dqn"),
-        (spaces.Box(-np.inf, np.inf, (1,)), "bounded actions.*RescaleAction"),
+        (spaces.Box(-np.inf, np.inf, (1,)), "bounded actions.*TransformAction"),
         (spaces.Box(0, 5, (1,), np.int32), "floating-point actions"),
     ],
 )

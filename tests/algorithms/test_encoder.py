@@ -6,6 +6,7 @@ import torch
 from gymnasium import spaces
 
 from sojourn.config.algorithms import NetworkSettings
+from sojourn.errors import ConfigError
 from sojourn.networks import ObservationEncoder
 from sojourn.networks.images import channels_first
 from sojourn.networks.normaliser import RewardScale, RunningMoments
@@ -31,6 +32,12 @@ def test_discrete_leaves_are_one_hot_from_their_own_start(make_schema):
         "observation.2": torch.tensor([[1, 0]], dtype=torch.int8),
     }
     assert encoder(make_schema(space, ACTION))(columns).tolist() == [[0, 1, 0, 0, 1, 1, 0, 1, 0]]
+
+
+@pytest.mark.parametrize("space", [spaces.Dict({}), spaces.Box(-1, 1, (0,))])
+def test_an_observation_without_any_number_is_refused(make_schema, space):
+    with pytest.raises(ConfigError, match="holds no number"):
+        encoder(make_schema(space, ACTION))
 
 
 def test_vectors_of_any_dtype_and_shape_are_flattened_to_float32(make_schema):
