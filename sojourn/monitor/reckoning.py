@@ -39,7 +39,7 @@ class Reckoner:
         self._known = known or Progress(0.0, 0.0)
         self._recent: deque[_Counts] = deque()
         self._highest: dict[str, dict[str, float]] = {}
-        self._evaluation: Evaluation | None = None
+        self._evaluation = self._known.evaluation
         self._counted: dict[str, dict[Life, Buckets]] = {DURATIONS: {}, LAGS: {}}
         self._lives: dict[str, tuple[int, float]] = {}
         self._restarts: dict[str, int] = {}

@@ -239,7 +239,8 @@ def test_the_learner_step_stands_while_the_learner_is_away_and_may_fall_back_to_
 
 
 def test_a_run_that_goes_on_counts_from_what_was_recorded_last(tmp_path, start):
-    known = Progress(1.0, 60.0, env_steps=500, episodes=5, learner_step=90, policy_version=7)
+    evaluation = Evaluation(3, 6, 400, -7.0, 0.5, -4.0)
+    known = Progress(1.0, 60.0, env_steps=500, episodes=5, learner_step=90, policy_version=7, evaluation=evaluation)
     with Recorder(tmp_path) as recorder:
         recorder.keep(known)
     with Monitor(tmp_path) as monitor:
@@ -252,6 +253,7 @@ def test_a_run_that_goes_on_counts_from_what_was_recorded_last(tmp_path, start):
     for record in (first, second):
         assert (record.env_steps, record.episodes, record.learner_step, record.policy_version) == (500, 5, 90, 7)
         assert record.env_steps_per_s == 0.0
+        assert record.evaluation == evaluation
     assert third.env_steps == 520
     assert third.elapsed_s < known.elapsed_s  # the launch's own age
 
