@@ -211,7 +211,7 @@ def interrupt(run: Run, times: int) -> tuple[float, int, str, list[str]]:
         time.sleep(0.3)  # signals of one number merge while pending: a person is slower than that
     out, err = run.process.communicate(timeout=DEADLINE_S)
     took_s = time.monotonic() - began_s
-    psutil.wait_procs(processes, timeout=2.0)
+    psutil.wait_procs(processes, timeout=DEADLINE_S)  # SIGKILL was sent; a crowded machine takes its time
     left = [repr(process) for process in processes if process.is_running()]
     left += [str(path) for path in run.temporary.iterdir()]
     return took_s, run.process.returncode, out + err, left
@@ -248,7 +248,7 @@ def test_the_first_gradient_step_comes_within_twenty_seconds(story: Story) -> No
 
 @pytest.mark.parametrize("name", ["actor-0", "learner-0", "replay-0", "parameters-0"])
 def test_a_killed_process_is_replaced_and_the_run_goes_on(story: Story, name: str) -> None:
-    assert story.back_s[name] < 10.0
+    assert story.back_s[name] < 10.0 * story.crowd
     before, after = story.around_kill[name]
     assert after.env_steps > before.env_steps
     assert after.learner_step > before.learner_step
@@ -262,7 +262,7 @@ def test_actors_come_and_go_while_it_runs(story: Story) -> None:
 
 def test_one_interrupt_ends_the_run_cleanly_with_a_checkpoint(story: Story) -> None:
     assert (story.exit_code, story.words) == (0, "")
-    assert story.stop_s < 20.0
+    assert story.stop_s < 20.0 * story.crowd
     assert list((story.folder / "checkpoints").iterdir())
 
 
@@ -280,7 +280,7 @@ def test_a_resumed_run_goes_on_where_it_was(story: Story) -> None:
 
 def test_a_second_interrupt_ends_it_at_once_and_leaves_nothing(story: Story) -> None:
     assert story.second_exit_code == INTERRUPTED
-    assert story.second_stop_s < 8.0
+    assert story.second_stop_s < 8.0 * story.crowd
     assert story.second_left == []
 
 
