@@ -14,8 +14,8 @@ from replay.commit import CorruptedChunk, StoredChunk
 from replay.fences import Fences, field_of
 from replay.redis_store import TierFullError
 from replay.shard import TOTALS, Shard, Totals, row_bytes, table_bytes
-from replay.snapshots import STARTS, read_snapshot
-from replay.start_log_state import restore as restore_starts
+from replay.snapshots import read_snapshot
+from replay.start_log_state import StoredStartLog
 from replay.store import Store
 from replay.tier import DurableTier
 from sojourn.columns import Schema
@@ -51,7 +51,11 @@ class Rebuild:
         stored = await self._tier.store.pages()
         counters, pages, self._shard.counts, self._shard.clients = read_snapshot(stored)
         store.restore(counters, pages)
+        starts: StoredStartLog | None = StoredStartLog(stored)
         async for chunk in self._tier.store.chunks():
+            if starts is not None and chunk.first_row >= starts.next_row:
+                self._restore_starts(starts, store)
+                starts = None
             if isinstance(chunk, StoredChunk):
                 await self._learn_actor(chunk.stream)
                 await self._append(chunk, schema, store)
@@ -59,9 +63,8 @@ class Rebuild:
                 await self._leave_out(chunk, "its checksum is wrong")
             self._shard.recovering = f"read back to row {chunk.first_row}"
             await asyncio.sleep(0)
-        clock = self._shard.clock
-        if STARTS in stored:
-            restore_starts(self._shard.starts, stored[STARTS], clock.now_s(), clock.unix_s())
+        if starts is not None:
+            self._restore_starts(starts, store)
         for stream in self._shard.fences.closed_streams():
             self._shard.close_stream(store, stream, self._shard.clock.now_s())
         store.finish_restore()
@@ -71,6 +74,11 @@ class Rebuild:
             set_totals(store, Totals.from_text(totals))
         self._shard.install(schema, store)
         await self._tier.learn_schema(schema.to_json(), table_bytes(self._shard.config, row_bytes(schema)))
+
+    def _restore_starts(self, starts: StoredStartLog, store: Store) -> None:
+        """All rows that the stored start log knows are read back: it goes on from there."""
+        clock = self._shard.clock
+        starts.restore(self._shard.starts, store.versions, clock.now_s(), clock.unix_s())
 
     async def _learn_actor(self, stream: Stream) -> None:
         """Whose starts these are, for the start log."""

@@ -20,6 +20,7 @@ from replay.holdings import Holdings
 from replay.rows import Rows
 from replay.rules import reads_start_log, rule_of
 from replay.start_log import StartLog
+from replay.start_order import StartOrder
 from replay.store import Store
 from replay.summaries import Summaries
 from replay.tier import DurableTier, Standing
@@ -67,6 +68,7 @@ class Shard:
     """Everything that the calls of one replay service share.
 
     samplers, inserters: those who wait for rows or credits, and for room.
+    estimates: whether any table's weight is estimated from the start log.
     tier: None at level `memory`.  recovering: what is being read back, "" once it is served.
     """
 
@@ -91,6 +93,8 @@ class Shard:
         self.starts = StartLog()
         self.expectation = Expectation(config.tables[config.learners.table])
         self.admission = Admission(config)
+        self.start_order = StartOrder(strict=self.admission.gated)
+        self.estimates = any(map(reads_start_log, config.tables.values()))
         self._summaries: Summaries | None = None
         self.corrupted: list[str] = []
         self._in_start_order = any(table.order == "start" for table in config.tables.values())
@@ -166,8 +170,8 @@ class Shard:
         if self.store is not None:
             self.store.versions.learn(max((action.policy_version for action in running), default=0), now_s)
         if self.store is not None and self._in_start_order:
-            oldest_s = self.clients.oldest_running_s(now_s)
-            self.store.hold_starts_after(now_s - oldest_s if self.clients.running_actions() else math.inf)
+            self.start_order.reported(stream, running, now_s)
+            self.store.hold_starts_after(self.start_order.known_until_s)
             self.samplers.notify()
 
     def learner_reported(self, learner_step: int, policy_version: int = 0, table: str = "") -> None:
@@ -189,6 +193,10 @@ class Shard:
         """A life is over: its lanes are cut, and what it ran has crashed."""
         self.starts.closed(stream)
         self.admission.closed(stream)
+        self.start_order.closed(stream)
+        if self._in_start_order:
+            store.hold_starts_after(self.start_order.known_until_s)
+            self.samplers.notify()
         return store.close_stream(stream, now_s)
 
     def end_window(self, pool: str, ago_s: float) -> int:

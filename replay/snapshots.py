@@ -12,13 +12,12 @@ from replay.answers import Page
 from replay.client_records import ClientRecords
 from replay.commit import Commit
 from replay.shard import Shard, ShardCounts
-from replay.start_log_state import state_of
+from replay.start_log_state import StartLogPages
 from sojourn.errors import UnavailableError
 
 PAGES_AT_ONCE = 32  # about 0.1 ms each; between slices the loop serves others
 COUNTERS = "counters"
 CLIENTS = "clients"
-STARTS = "starts"
 PAGE = "page"
 
 
@@ -32,7 +31,7 @@ class Snapshots:
         self._shard = shard
         self._unsaved: dict[str, bytes] = {}
         self._clients_json = b""
-        self._starts_state = 0  # of the start log, as far as it was collected
+        self._starts = StartLogPages(shard.starts, whole=shard.estimates)
         self._one_at_a_time = asyncio.Lock()
 
     async def run(self, every_s: float) -> None:
@@ -74,10 +73,8 @@ class Snapshots:
         self._unsaved[COUNTERS] = json.dumps(
             {"store": self._shard.store.counters(), "shard": asdict(self._shard.counts)}, separators=(",", ":")
         ).encode()
-        starts, clock = self._shard.starts, self._shard.clock
-        if starts.lasting_changes != self._starts_state:
-            self._starts_state = starts.lasting_changes
-            self._unsaved[STARTS] = state_of(starts, clock.now_s(), clock.unix_s())
+        store, clock = self._shard.store, self._shard.clock
+        self._unsaved |= self._starts.changed(store.versions, store.next_row_number, clock.now_s(), clock.unix_s())
         clients_json = self._shard.clients.to_json()
         if clients_json != self._clients_json:
             self._clients_json = self._unsaved[CLIENTS] = clients_json

@@ -7,6 +7,7 @@ row) and from lives that ended while something ran. A stratum is a (pool, speed 
 from bisect import bisect_left
 from collections import Counter, deque
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -25,11 +26,23 @@ MOST_WINDOW_COUNTS = 256
 MOST_SECONDS = 1e9  # ages above 30 years are no measurement
 
 
+class Epoch(NamedTuple):
+    """The moment from which a log counts time through all lives of its service.
+
+    unix_s: on the wall clock.  ahead_s: seconds since then, less the service's clock.
+    """
+
+    unix_s: float
+    ahead_s: float
+
+
 class StartLog:
     """All strata of a shard, the lives of its actors, and the windows of its pools.
 
     odd: what cannot be, by kind (`sojourn.metrics.ODD_KINDS`); it is counted and left out.
-    changes: grows whenever a summary of the log would change; lasting_changes with what no row tells.
+    changes: grows whenever a summary of the log would change.
+    lives: by (client, incarnation).  ends: of windows by pool, ascending, on this clock.  window_numbers: of the last by pool.
+    rows_at_window: by pool, actions that had ended when each of its latest windows did.  epoch: None until the log is first kept.
     tally: ends by duration and label, since this life of the service began.
     Invariant: a start is in one place, either running in one life or ended in one stratum.
     """
@@ -37,14 +50,15 @@ class StartLog:
     def __init__(self, kept: int = KEPT_STARTS) -> None:
         self.strata: list[Stratum] = []
         self.odd: Counter[str] = Counter()
-        self.changes = self.lasting_changes = 0
+        self.changes = 0
+        self.epoch: Epoch | None = None
         self.tally = Tally()
         self._kept = kept
         self._numbers: dict[tuple[str, str], int] = {}
-        self._lives: dict[Stream, LifeTimes] = {}
-        self._ends: dict[str, list[float]] = {}  # of windows, by pool, ascending
-        self._windows: Counter[str] = Counter()
-        self._rows_at_window: dict[str, deque[int]] = {}
+        self.lives: dict[Stream, LifeTimes] = {}
+        self.ends: dict[str, list[float]] = {}
+        self.window_numbers: Counter[str] = Counter()
+        self.rows_at_window: dict[str, deque[int]] = {}
 
     def stratum(self, pool: str, speed_class: str) -> int:
         """Number of a stratum; one too many shares the last."""
@@ -58,16 +72,16 @@ class StartLog:
     def opened(self, stream: Stream, pool: str, speed_class: str, now_s: float) -> None:
         """An actor's life begins or goes on."""
         number = self.stratum(pool, speed_class)
-        life = self._lives.setdefault(stream, LifeTimes(number, now_s))
+        life = self.lives.setdefault(stream, LifeTimes(number, now_s))
         life.stratum, life.closed = number, False
 
     def knows(self, stream: Stream) -> bool:
-        return stream in self._lives
+        return stream in self.lives
 
     def _life(self, stream: Stream, now_s: float) -> LifeTimes:
-        if stream not in self._lives:
+        if stream not in self.lives:
             self.opened(stream, "", "", now_s)
-        return self._lives[stream]
+        return self.lives[stream]
 
     # Rows
 
@@ -168,11 +182,10 @@ class StartLog:
             Starts(np.array([action.start_s]), age_s, age_s, np.array([kind], np.uint8), np.array([lane.begins_with(action)]))
         )
         lane.open = False
-        self.lasting_changes += 1
 
     def closed(self, stream: Stream) -> None:
         """A life is over: what ran when it was last heard crashed then."""
-        life = self._lives.get(stream)
+        life = self.lives.get(stream)
         if life is None or life.closed:
             return
         life.closed = True
@@ -182,67 +195,61 @@ class StartLog:
             life.ended[action.lane, action.action_number] = True
         life.running = {}
         self.changes += 1
-        over = [key for key, other in self._lives.items() if other.closed]
-        for key in over[: len(over) - MOST_CLOSED]:
-            del self._lives[key]
+        over = [key for key, other in self.lives.items() if other.closed]
+        for key in over[: max(0, len(over) - MOST_CLOSED)]:
+            del self.lives[key]
 
     # Windows
 
     def end_window(self, pool: str, end_s: float) -> int:
         """A collection window of a pool ends; returns its number, from 1. One that ends before its predecessor ends with it."""
-        ends = self._ends.setdefault(pool, [])
+        ends = self.ends.setdefault(pool, [])
         if ends and end_s <= ends[-1]:
             self.odd["window_back"] += 1
         else:
             ends.append(end_s)
-            del ends[: len(ends) - self._kept]
-        self._windows[pool] += 1
+            del ends[: max(0, len(ends) - self._kept)]
+        self.window_numbers[pool] += 1
         ended = sum(stratum.added for stratum in self.strata if stratum.pool == pool)
-        self._rows_at_window.setdefault(pool, deque(maxlen=MOST_WINDOW_COUNTS)).append(ended)
+        self.rows_at_window.setdefault(pool, deque(maxlen=MOST_WINDOW_COUNTS)).append(ended)
         self.changes += 1
-        self.lasting_changes += 1
-        return self._windows[pool]
+        return self.window_numbers[pool]
 
     def window_counts(self, pool: str) -> np.ndarray:
         """Actions that ended in each of the latest windows of a pool, float64[W - 1]."""
-        return np.diff(np.array(self._rows_at_window.get(pool, ()), np.float64))
+        return np.diff(np.array(self.rows_at_window.get(pool, ()), np.float64))
 
     @property
     def pools(self) -> list[str]:
         """Those that have ended a window."""
-        return list(self._ends)
+        return list(self.ends)
 
     def windows(self, pool: str) -> int:
         """Windows that the pool has ended."""
-        return self._windows[pool]
-
-    def restore_windows(self, pool: str, ends_s: list[float], number: int) -> None:
-        """Windows of an earlier life, before any of this one. ends_s: ascending."""
-        self._ends[pool] = ends_s + self._ends.get(pool, [])
-        self._windows[pool] += number
+        return self.window_numbers[pool]
 
     def window_ends(self, pool: str) -> np.ndarray:
         """float64[W], ascending."""
-        return np.array(self._ends.get(pool, ()), np.float64)
+        return np.array(self.ends.get(pool, ()), np.float64)
 
     def windows_between(self, pool: str, first_s: float, last_s: float) -> int:
         """Windows that ended in [first_s, last_s]."""
-        ends = self._ends.get(pool, [])
+        ends = self.ends.get(pool, [])
         return bisect_left(ends, last_s) - bisect_left(ends, first_s)
 
     # What runs
 
     def running(self, stratum: int) -> list[OpenAction]:
         """Actions of a stratum that ran when their actors last reported."""
-        return [action for life in self._lives.values() if life.stratum == stratum for action in life.running.values()]
+        return [action for life in self.lives.values() if life.stratum == stratum for action in life.running.values()]
 
     def lanes(self, stratum: int) -> int:
         """Lanes of a stratum whose lives go on."""
-        return sum(len(life.lanes) for life in self._lives.values() if life.stratum == stratum and not life.closed)
+        return sum(len(life.lanes) for life in self.lives.values() if life.stratum == stratum and not life.closed)
 
     def is_first(self, stratum: int) -> np.ndarray:
         """Which of `running` are the first action of their episode, bool[N]."""
-        lives = [life for life in self._lives.values() if life.stratum == stratum]
+        lives = [life for life in self.lives.values() if life.stratum == stratum]
         return np.array(
             [life.lanes[lane].begins_with(action) for life in lives for lane, action in life.running.items()], np.bool_
         )

@@ -1,66 +1,217 @@
-"""What of the start log outlives its service? Ends without a row and windows; starts that gave rows are read back with these.
+"""What of the start log outlives its service, and how is it packed? All that weights are estimated from.
 
-Pure: no I/O, the clock is handed in. Times travel as seconds ago, since a later life of the service has another clock.
+Pure: no I/O, clocks are handed in. Starts are in pages of 1,024, written again while they fill; lives and windows are in two more pages.
+Times are seconds since the log's epoch, a moment on the wall clock, since a later life of the service has another clock.
+
+    starts              JSON: epoch, windows, lives, what runs, what each stratum counts; the row number behind the last row that it knows
+    starts:lanes        float64[N, 9]: index of the life, lane, then the fields of `LaneTimes`
+    starts:<n>:<slot>   of stratum n: number of the first start, then the columns of `Starts`
 """
 
 import json
+from collections import Counter, deque
 from collections.abc import Mapping
+from dataclasses import astuple
 from typing import Any
 
 import numpy as np
 
-from replay.start_log import StartLog
-from replay.stratum import Starts, Stratum
-from sojourn.experience import EndKind
+from replay.answers import Stream
+from replay.lane_watch import LaneTimes, LifeTimes, OpenAction
+from replay.start_log import MOST_WINDOW_COUNTS, Epoch, StartLog
+from replay.stratum import KEPT_STARTS, Starts
+from replay.versions import Versions
 
-MOST_LOST = 4_096  # of each stratum
-MOST_WINDOWS = 4_096  # of each pool
-
-
-def state_of(log: StartLog, now_s: float, unix_s: float) -> bytes:
-    """JSON for the snapshot. unix_s: the wall clock now."""
-    said = {
-        "unix_s": unix_s,
-        "strata": [_lost(stratum, now_s) for stratum in log.strata],
-        "windows": {pool: (now_s - log.window_ends(pool)[-MOST_WINDOWS:]).tolist() for pool in log.pools},
-        "numbers": {pool: log.windows(pool) for pool in log.pools},
-        "odd": dict(log.odd),
-    }
-    return json.dumps(said, separators=(",", ":")).encode()
+PAGE = "starts"
+LANES = f"{PAGE}:lanes"
+PAGE_STARTS = 1_024
+SLOTS = KEPT_STARTS // PAGE_STARTS + 2  # of a stratum; the first and the last page are not full
+MOST_TOLD_AGAIN = 128  # ends of a life, whose report may have lost its reply
+FIRST_BIT = 128  # beside the kind of an end
 
 
-def _lost(stratum: Stratum, now_s: float) -> dict[str, Any]:
-    starts = stratum.starts()
-    at = np.flatnonzero(starts.kind > EndKind.KILLED)[-MOST_LOST:]
+class StartLogPages:
+    """Packs what has changed since it was packed before. One for each life of a service."""
+
+    def __init__(self, log: StartLog, *, whole: bool) -> None:
+        """whole: whether any table's weight is estimated from the log; else only its counters are kept."""
+        self._log, self._whole = log, whole
+        self._packed: dict[int, int] = {}  # by stratum: starts of which full pages were packed
+        self._changes = 0
+
+    def changed(self, versions: Versions, next_row: int, now_s: float, unix_s: float) -> dict[str, bytes]:
+        """Pages by name; none if nothing has changed. next_row: no row from this number on is in the log."""
+        log = self._log
+        if log.changes == self._changes:
+            return {}
+        self._changes = log.changes
+        log.epoch = log.epoch or Epoch(unix_s, -now_s)
+        pages = {PAGE: json.dumps(self._header(log.epoch, versions, next_row), separators=(",", ":")).encode()}
+        if self._whole:
+            pages[LANES] = _lanes(log, log.epoch.ahead_s).tobytes()
+            for number in range(len(log.strata)):
+                pages |= self._starts(number, log.epoch.ahead_s)
+        return pages
+
+    def _header(self, epoch: Epoch, versions: Versions, next_row: int) -> dict[str, Any]:
+        log, ahead_s = self._log, epoch.ahead_s
+        said: dict[str, Any] = {
+            "epoch_unix_s": epoch.unix_s,
+            "next_row": next_row,
+            "odd": dict(log.odd),
+            "numbers": dict(log.window_numbers),
+            "whole": self._whole,
+        }
+        if self._whole:
+            said["windows"] = {pool: (_needed(log, pool) + ahead_s).tolist() for pool in log.pools}
+            said["rows_at_window"] = {pool: list(rows) for pool, rows in log.rows_at_window.items()}
+            said["strata"] = [_counts(log, number, ahead_s) for number in range(len(log.strata))]
+            said["versions"] = [(at_s + ahead_s, version) for at_s, version in versions.changes]
+            said["lives"] = [_life(stream, life, ahead_s) for stream, life in log.lives.items()]
+        return said
+
+    def _starts(self, number: int, ahead_s: float) -> dict[str, bytes]:
+        """Pages of a stratum that have grown."""
+        stratum, pages = self._log.strata[number], {}
+        oldest = stratum.added - len(stratum)
+        first = max(self._packed.get(number, 0), oldest) // PAGE_STARTS * PAGE_STARTS
+        for begin in range(first, stratum.added, PAGE_STARTS):
+            at = max(begin, oldest)
+            pages[f"{PAGE}:{number}:{begin // PAGE_STARTS % SLOTS}"] = _page(
+                stratum.between(at, begin + PAGE_STARTS), at, ahead_s
+            )
+        self._packed[number] = stratum.added // PAGE_STARTS * PAGE_STARTS
+        return pages
+
+
+def _needed(log: StartLog, pool: str) -> np.ndarray:
+    """Ends of windows that a kept start may lie in, and the one before. float64[W]."""
+    ends = log.window_ends(pool)
+    oldest_s = [stratum.starts().start_s.min() for stratum in log.strata if stratum.pool == pool and len(stratum)]
+    return ends[max(0, int(np.searchsorted(ends, min(oldest_s))) - 1) :] if oldest_s else ends[-1:]
+
+
+def _counts(log: StartLog, number: int, ahead_s: float) -> dict[str, Any]:
+    stratum = log.strata[number]
+    first_s, last_s = stratum.watched_s
     return {
         "pool": stratum.pool,
         "speed_class": stratum.speed_class,
-        "ago_s": (now_s - starts.start_s[at]).tolist(),
-        "age_s": starts.duration_s[at].tolist(),
-        "kind": starts.kind[at].tolist(),
-        "first": starts.first[at].tolist(),
+        "added": stratum.added,
+        "kept": len(stratum),
+        "lane_seconds": stratum.lane_seconds,
+        "completions": stratum.completions,
+        "watched_s": (first_s + ahead_s, last_s + ahead_s),
     }
 
 
-def restore(log: StartLog, text: bytes, now_s: float, unix_s: float) -> None:
-    """Add what an earlier life knew, once the rows are read back.
+def _life(stream: Stream, life: LifeTimes, ahead_s: float) -> dict[str, Any]:
+    return {
+        "stream": stream,
+        "stratum": life.stratum,
+        "heard_s": life.heard_s + ahead_s,
+        "closed": life.closed,
+        "running": [
+            (action.lane, action.action_number, action.start_s + ahead_s, action.age_s, action.episode_start_s + ahead_s)
+            for action in life.running.values()
+        ],
+        "ended": [(*key, presumed) for key, presumed in list(life.ended.items())[-MOST_TOLD_AGAIN:]],
+    }
 
-    Ends without a row from before the oldest row that was read back stay away: they would stand against rows that are forgotten.
+
+def _lanes(log: StartLog, ahead_s: float) -> np.ndarray:
+    rows = [
+        (place, number, *astuple(_moved(lane, ahead_s)))
+        for place, life in enumerate(log.lives.values())
+        for number, lane in life.lanes.items()
+    ]
+    return np.array(rows, "<f8").reshape(-1, 9)
+
+
+def _moved(lane: LaneTimes, by_s: float) -> LaneTimes:
+    """The lane on a clock that is so far ahead."""
+    return LaneTimes(
+        lane.watched_s + by_s,
+        lane.episode,
+        lane.sequence,
+        lane.open,
+        lane.episode_start_s + by_s,
+        lane.end_s + by_s,
+        lane.duration_s,
+    )
+
+
+def _page(starts: Starts, first: int, ahead_s: float) -> bytes:
+    columns: np.ndarray = np.stack([starts.start_s + ahead_s, starts.duration_s, starts.seen_s]).astype("<f8")
+    kinds: np.ndarray = (starts.kind + FIRST_BIT * starts.first).astype(np.uint8)
+    return first.to_bytes(8, "little") + columns.tobytes() + kinds.tobytes()
+
+
+def _unpacked(page: bytes, ahead_s: float) -> tuple[int, Starts]:
+    count = (len(page) - 8) // 25
+    times = np.frombuffer(page, "<f8", 3 * count, 8).reshape(3, count)
+    kind = np.frombuffer(page, np.uint8, count, 8 + 24 * count)
+    starts = Starts(times[0] - ahead_s, times[1], times[2], kind % FIRST_BIT, kind >= FIRST_BIT)
+    return int.from_bytes(page[:8], "little"), starts
+
+
+class StoredStartLog:
+    """What an earlier life packed.
+
+    next_row: rows from this number on came after it.
     """
-    said = json.loads(text)
-    then_s = now_s - max(0.0, unix_s - said["unix_s"])
-    for one in said["strata"]:
-        _restore_lost(log.strata[log.stratum(one["pool"], one["speed_class"])], one, then_s)
-    for pool, ago_s in said["windows"].items():
-        log.restore_windows(pool, [then_s - ago for ago in ago_s], said["numbers"][pool])
-    log.odd.update(said["odd"])
+
+    def __init__(self, pages: Mapping[str, bytes]) -> None:
+        self._pages = pages
+        self._said: dict[str, Any] = json.loads(pages[PAGE]) if PAGE in pages else {"whole": False}
+        self.next_row: int = self._said.get("next_row", 0)
+
+    def restore(self, log: StartLog, versions: Versions, now_s: float, unix_s: float) -> None:
+        """Put it in the place of what rows before `next_row`, read back, have told the log."""
+        said = self._said
+        if "epoch_unix_s" not in said:
+            return
+        log.epoch = Epoch(said["epoch_unix_s"], unix_s - said["epoch_unix_s"] - now_s)
+        log.odd, log.window_numbers = Counter(said["odd"]), Counter(said["numbers"])
+        if said["whole"]:
+            self._restore_estimates(log, versions, log.epoch.ahead_s)
+
+    def _restore_estimates(self, log: StartLog, versions: Versions, ahead_s: float) -> None:
+        said = self._said
+        log.ends = {pool: [end_s - ahead_s for end_s in ends] for pool, ends in said["windows"].items()}
+        log.rows_at_window = {pool: deque(rows, MOST_WINDOW_COUNTS) for pool, rows in said["rows_at_window"].items()}
+        versions.restore([(at_s - ahead_s, version) for at_s, version in said["versions"]])
+        numbers = [self._restore_stratum(log, number, one, ahead_s) for number, one in enumerate(said["strata"])]
+        lives = [_restored_life(one, numbers, ahead_s) for one in said["lives"]]
+        for place, lane, watched_s, episode, sequence, is_open, *times in np.frombuffer(self._pages[LANES], "<f8").reshape(-1, 9):
+            told = LaneTimes(watched_s, int(episode), int(sequence), bool(is_open), *map(float, times))
+            lives[int(place)].lanes[int(lane)] = _moved(told, -ahead_s)
+        log.lives |= {tuple(one["stream"]): life for one, life in zip(said["lives"], lives, strict=True)}
+
+    def _restore_stratum(self, log: StartLog, number: int, said: Mapping[str, Any], ahead_s: float) -> int:
+        """Returns the number that it has now."""
+        now = log.stratum(said["pool"], said["speed_class"])
+        oldest = said["added"] - said["kept"]
+        found = [_unpacked(page, ahead_s) for name, page in self._pages.items() if name.startswith(f"{PAGE}:{number}:") and page]
+        parts = [
+            Starts(*(column[max(0, oldest - first) :] for column in starts))
+            for first, starts in sorted(found, key=lambda one: one[0])
+            if first + len(starts.kind) > oldest
+        ]
+        first_s, last_s = said["watched_s"]
+        log.strata[now].restore(
+            Starts(*(np.concatenate(columns) for columns in zip(*parts, strict=True))) if parts else None,
+            added=said["added"],
+            worked=(said["lane_seconds"], said["completions"]),
+            watched_s=(first_s - ahead_s, last_s - ahead_s),
+        )
+        return now
 
 
-def _restore_lost(stratum: Stratum, said: Mapping[str, Any], then_s: float) -> None:
-    start_s, age_s = then_s - np.array(said["ago_s"], np.float64), np.array(said["age_s"], np.float64)
-    read_back = stratum.starts().start_s
-    if len(read_back) == 0:
-        return
-    kept = start_s >= read_back.min()
-    kind, first = np.array(said["kind"], np.uint8), np.array(said["first"], np.bool_)
-    stratum.add(Starts(start_s[kept], age_s[kept], age_s[kept], kind[kept], first[kept]))
+def _restored_life(said: Mapping[str, Any], numbers: list[int], ahead_s: float) -> LifeTimes:
+    running = {
+        lane: OpenAction(lane, number, start_s - ahead_s, age_s, episode_start_s - ahead_s)
+        for lane, number, start_s, age_s, episode_start_s in said["running"]
+    }
+    ended = {(lane, number): presumed for lane, number, presumed in said["ended"]}
+    return LifeTimes(numbers[said["stratum"]], said["heard_s"] - ahead_s, running=running, ended=ended, closed=said["closed"])

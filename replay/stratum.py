@@ -44,7 +44,8 @@ class Stratum:
         self._first_s, self._last_s = np.inf, -np.inf
         self._kept = kept
         self._ring = _room(min(FIRST_ROOM, kept))
-        self._count = 0  # starts ever added
+        self._count = 0  # starts added in this life of the service, and restored
+        self._before = 0  # those of earlier lives that were not restored
 
     def __len__(self) -> int:
         return min(self._count, len(self._ring.kind))
@@ -52,7 +53,25 @@ class Stratum:
     @property
     def added(self) -> int:
         """Starts ever added, also those that are forgotten."""
-        return self._count
+        return self._before + self._count
+
+    def between(self, first: int, stop: int) -> Starts:
+        """Starts of these numbers, counted from the first ever added, as far as they are kept."""
+        oldest = self.added - len(self)
+        return Starts(*(column[max(0, first - oldest) : max(0, stop - oldest)] for column in self.starts()))
+
+    def restore(self, starts: Starts | None, *, added: int, worked: tuple[float, float], watched_s: tuple[float, float]) -> None:
+        """Put these in the place of all that is known. worked: lane seconds and completions.  watched_s: from when until when."""
+        self._ring, self._count = _room(min(FIRST_ROOM, self._kept)), 0
+        if starts is not None:
+            self.add(starts)
+        self._before = added - self._count
+        (self.lane_seconds, self.completions), (self._first_s, self._last_s) = worked, watched_s
+
+    @property
+    def watched_s(self) -> tuple[float, float]:
+        """From the first start until now."""
+        return self._first_s, self._last_s
 
     def add(self, starts: Starts) -> None:
         """Keep these, and forget the oldest ones over the bound."""

@@ -39,11 +39,15 @@ class EventTable:
         return float(self.leaving.sum())
 
     def coarser(self, most: int) -> "EventTable":
-        """At most `most` times, about equally many starts each; a group stands at its largest time, so nothing is lost."""
+        """At most `most` times; a group stands at its largest time, so no start is lost.
+
+        Groups shrink with what is left, so that 1 / G errs everywhere by the same part, about ln(starts) / most: 0.3 % of 65,536
+        starts in 4,096 groups. Groups of equal size would make the longest actions' weights arbitrary.
+        """
         if len(self.time) <= most:
             return self
-        share = np.cumsum(self.leaving) / self.starts
-        group = np.minimum((share * most).astype(np.int64), most - 1)
+        left = np.cumsum(self.leaving[::-1])[::-1] / self.starts
+        group = np.minimum((np.log(left) / np.log(left[-1]) * most).astype(np.int64), most - 1)
         last = np.flatnonzero(np.append(np.diff(group) > 0, True))
         first = np.append(0, last[:-1] + 1)
         return EventTable(self.time[last], np.add.reduceat(self.events, first), np.add.reduceat(self.leaving, first))

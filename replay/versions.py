@@ -4,6 +4,7 @@ Pure: no I/O, the clock is handed in.
 """
 
 from collections import deque
+from collections.abc import Sequence
 
 REMEMBERED = 64  # changes that the period is reckoned from
 
@@ -23,6 +24,16 @@ class Versions:
         if version > self.newest:
             self.newest = version
             self._changes.append((now_s, version))
+
+    @property
+    def changes(self) -> list[tuple[float, int]]:
+        """When each of the latest versions was first heard of, oldest first."""
+        return list(self._changes)
+
+    def restore(self, changes: Sequence[tuple[float, int]]) -> None:
+        """Put the changes of an earlier life, on this life's clock, in the place of what rows, read back, have told."""
+        self._changes = deque(changes, REMEMBERED)
+        self.newest = max([self.newest, *(version for _, version in changes)])
 
     @property
     def period_s(self) -> float:

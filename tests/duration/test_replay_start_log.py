@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from replay.client_records import Counts, Running
 from replay.start_log import StartLog
-from replay.start_log_state import restore, state_of
-from replay.stratum import Starts, Stratum
+from replay.start_log_state import StartLogPages, StoredStartLog
+from replay.stratum import KEPT_STARTS, Starts, Stratum
 from replay.summaries import censored, clusters, remaining_windows, start_times, summary
 from replay.versions import Versions
 from sojourn.experience import EndKind
@@ -26,8 +26,8 @@ def running(number: int, age_s: float, *, lane: int = 0, ended: EndKind | None =
 class Log(StartLog):
     """A log of one-step episodes, told in the test's words."""
 
-    def __init__(self, kit: object) -> None:
-        super().__init__()
+    def __init__(self, kit: object, kept: int = KEPT_STARTS) -> None:
+        super().__init__(kept)
         self.kit, self._sequence = kit, {}
 
     def row(self, start_s: float, duration_s: float, *, lane: int = 0, stream=LIFE, late_s: float = 0.0):
@@ -242,23 +242,93 @@ def test_start_times_hold_every_start_however_few_points_travel(log):
     assert (said["count"][0], said["count"][-1]) == (1, 51)
 
 
-def test_ends_without_a_row_and_windows_outlive_the_service_on_another_clock(log, kit):
+def lived(kit) -> Log:
+    """A log that knows something of every kind: 3,000 starts in two strata, of which 2,500 are kept, what runs, and windows."""
+    log, rng = Log(kit, kept=2_500), np.random.default_rng(0)
     log.opened(LIFE, "a", "", 0.0)
-    log.told(5.0, running(1, 2.0, ended=EndKind.CRASHED))  # began at 3, before any row that is read back
-    log.row(4.0, 2.0)
-    log.told(20.0, running(2, 3.0, ended=EndKind.ABORTED, ended_ago_s=1.0), running(3, 0.0, odd=True))
-    log.end_window("a", 20.0)
-    text = state_of(log, now_s=20.0, unix_s=1_000.0)
+    log.opened(("actor-1", 1), "b", "quick", 0.0)
+    for start_s in np.arange(0.0, 290.0, 0.1).tolist():
+        log.row(start_s, rng.exponential(1.0), lane=int(10 * start_s) % 50)
+    log.told(
+        299.0, running(7, 2.0, ended=EndKind.CRASHED), running(8, 3.0, lane=1, ended=EndKind.ABORTED), running(9, 3.5, lane=2)
+    )
+    log.end_window("a", 100.0)
+    log.end_window("a", 297.0)
+    log.told(299.5, running(3, 0.0, odd=True), running(9, 4.0, lane=2))
+    return log
 
+
+RULES = ("window", "episode_window", "censoring", "start_rate", "staleness")
+
+
+def test_every_estimate_is_the_same_in_a_later_life_on_another_clock(kit):
+    log, versions = lived(kit), Versions()
+    for version in range(1, 9):
+        versions.learn(version, 40.0 * version)
+    pages = StartLogPages(log, whole=True).changed(versions, 77, now_s=300.0, unix_s=5_000.0)
+    later, known = Log(kit, kept=2_500), Versions()
+    later.opened(("actor-1", 1), "b", "quick", 0.0)  # strata in another order
+    later.row(0.0, 1.0, stream=("actor-1", 1))  # what is read back is in the log already
+    stored = StoredStartLog(pages)
+    stored.restore(later, known, now_s=50.0, unix_s=5_100.0)  # 100 s later, on a clock that stands at 50: 350 s behind
+
+    assert stored.next_row == 77
+    assert later.odd == log.odd
+    for rule in RULES:
+        before, after = summary(log, versions, rule, True), summary(later, known, rule, True)
+        assert known.period_s == pytest.approx(versions.period_s)
+        strata = {one["pool"]: one for one in after["strata"]}
+        for one in before["strata"]:
+            moved = 350.0 if rule == "start_rate" else 0.0
+            told = strata[one["pool"]]
+            assert told.keys() == one.keys()
+            for name in one.keys() - {"pool", "speed_class", "time"}:
+                assert told[name] == pytest.approx(one[name])
+            assert np.array(told.get("time", ())) + moved == pytest.approx(np.array(one.get("time", ())))
+    assert [action.start_s for action in later.running(later.stratum("a", ""))] == pytest.approx([295.5 - 350.0])
+    assert later.end_window("a", 0.0) == log.end_window("a", 350.0) == 3
+
+
+def test_only_pages_that_have_grown_are_packed_again(kit):
+    log, versions = lived(kit), Versions()
+    pages = StartLogPages(log, whole=True)
+    kept = pages.changed(versions, 1, 300.0, 300.0)
+    assert pages.changed(versions, 1, 300.0, 300.0) == {}
+    log.row(300.0, 1.0)
+    more = pages.changed(versions, 2, 301.0, 301.0)
+
+    assert [name for name in kept if name.startswith("starts:0:")] == ["starts:0:0", "starts:0:1", "starts:0:2"]
+    assert sorted(more) == ["starts", "starts:0:2", "starts:lanes"]
+    later = Log(kit, kept=2_500)
+    StoredStartLog(kept | more).restore(later, versions, 301.0, 301.0)
+    assert later.strata[0].starts().start_s == pytest.approx(log.strata[0].starts().start_s)
+
+
+def test_a_log_that_no_weight_needs_keeps_its_counts_alone(kit):
+    log, versions = lived(kit), Versions()
+    pages = StartLogPages(log, whole=False).changed(versions, 77, 300.0, 5_000.0)
     later = Log(kit)
-    later.opened(LIFE, "a", "", 0.0)
-    later.row(-66.0, 2.0)  # the same row: 100 s later on a clock that stands at 50
-    restore(later, text, now_s=50.0, unix_s=1_100.0)
+    later.row(1.0, 1.0)
+    StoredStartLog(pages).restore(later, versions, 10.0, 5_010.0)
 
-    starts = later.strata[0].starts()
-    assert starts.start_s.tolist() == [-66.0, -54.0]
-    assert starts.duration_s.tolist() == [2.0, 3.0]
-    assert starts.kind.tolist() == [EndKind.COMPLETED, EndKind.ABORTED]
-    assert later.window_ends("a").tolist() == [-50.0]
-    assert later.end_window("a", 50.0) == 2
-    assert later.odd["odd_age"] == 1
+    assert list(pages) == ["starts"]
+    assert (later.odd, later.windows("a"), len(later.strata[0])) == (log.odd, 2, 1)
+
+
+def test_a_log_is_bounded_whatever_it_is_told(kit):
+    log = Log(kit, kept=100)
+    for number in range(400):
+        stream = (f"actor-{number}", 1)
+        log.opened(stream, f"pool-{number}", "", float(number))
+        ends = [running(place, 1.0, ended=EndKind.ABORTED) for place in range(3 if number else 3_000)]
+        log.reported(stream, Counts(started=10_000), ends, float(number))
+        log.end_window("a", float(number))
+        log.closed(stream)
+
+    assert len(log.strata) == 256
+    assert max(map(len, log.strata)) == 100
+    assert len(log.lives) == 256
+    assert max(len(life.ended) for life in log.lives.values()) <= 1_024
+    assert (len(log.window_ends("a")), log.windows("a")) == (100, 400)
+    pages = StartLogPages(log, whole=True).changed(Versions(), 1, 400.0, 400.0)
+    assert sum(map(len, pages.values())) < 200_000

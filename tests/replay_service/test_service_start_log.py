@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from protos import replay_pb2 as pb
+from replay.summaries import summary
 from sojourn.experience import EndKind
 
 WINDOW = {"replay": {"sampler": "fifo", "duration": {"rule": "window"}}}
@@ -27,21 +28,58 @@ def ended(number: int, age_s: float, kind: EndKind, **told: Any) -> pb.RunningAc
     )
 
 
-async def test_starts_windows_and_oddities_outlive_a_restart(serve: Any, kit: SimpleNamespace) -> None:
-    config = kit.config(tables=WINDOW, replay={"durability": "process"})
+@pytest.mark.parametrize("level", ["process", "disk"])
+async def test_estimates_are_the_same_after_a_restart_though_what_they_are_made_of_was_consumed(
+    serve: Any, kit: SimpleNamespace, level: str
+) -> None:
+    rules = ("window", "episode_window", "censoring", "start_rate")
+    tables = {rule: {"sampler": "fifo", "consume": True, "duration": {"rule": rule, "weight": "pool"}} for rule in rules}
+    config = kit.config(tables=tables, replay={"durability": level}, learners={"table": "window", "batch_size": 4})
     async with serve(config) as service:
         stream = await service.client.inserts("actor-0")
-        await stream.insert(1, kit.body(kit.segment(steps=5)))
+        for number in range(1, 11):
+            await stream.insert(number, kit.body(kit.segment(lane=number, steps=4, closed=True)))
         await say(service, "actor-0", ended(6, 0.0, EndKind.ABORTED), ended(7, float("nan"), EndKind.ABORTED))
         await service.client.stub.EndWindow(pb.EndWindowRequest(client_id="actor-0"))
-        before = service.server.shard.starts.strata[0].starts()
+        for table in rules:  # all rows leave, and with them the chunks that they came in
+            samples = await service.client.samples(f"learner-{table}")
+            await samples.ask(10, table=table, most=10)
+            reply, _ = await samples.reply()
+            request = pb.ConsumedRequest(client_id=samples.client_id, incarnation=samples.incarnation, table=table)
+            request.draw_ids.extend(draw.draw_id for draw in reply.draws)
+            assert (await service.client.stub.Consumed(request)).items_removed == 40
+        log = service.server.shard.starts
+        before = {rule: summary(log, service.server.shard.store.versions, rule, True) for rule in rules}
+        offset_s = log.strata[0].starts().start_s
     async with serve(config) as service:
         log = service.server.shard.starts
-        after = log.strata[0].starts()
-        assert after.kind.tolist() == before.kind.tolist() == [EndKind.COMPLETED] * 5 + [EndKind.ABORTED]
-        assert after.start_s == pytest.approx(before.start_s, abs=0.05)  # one machine: its monotonic clock goes on
-        assert log.windows("") == 1
-        assert log.odd["odd_age"] == 1
+        assert service.server.shard.store.items("window") == 0
+        assert log.strata[0].starts().start_s == pytest.approx(offset_s, abs=0.05)  # one machine: its monotonic clock goes on
+        for rule in rules:
+            [then], [now] = before[rule]["strata"], summary(log, service.server.shard.store.versions, rule, True)["strata"]
+            assert len(then["time"]) > 0
+            for name in then.keys() - {"pool", "speed_class"}:
+                assert now[name] == pytest.approx(then[name], abs=0.05 if rule == "start_rate" else 1e-6)
+        assert (log.windows(""), log.odd["odd_age"]) == (1, 1)
+
+
+async def test_what_ran_when_the_service_ended_is_known_to_its_next_life(serve: Any, kit: SimpleNamespace) -> None:
+    config = kit.config(tables=WINDOW, replay={"durability": "process"})
+    async with serve(config) as service:
+        await service.client.hello("actor-0")
+        await say(service, "actor-0", pb.RunningAction(lane=3, action_number=9, age_s=5.0, episode_age_s=6.0))
+    async with serve(config) as service:
+        [action] = service.server.shard.starts.running(0)
+        assert (action.lane, action.action_number, action.age_s) == (3, 9, 5.0)
+        await service.client.hello("actor-0")  # a new life: the old one's action died with it
+        log = service.server.shard.starts
+
+        async def crashed() -> bool:
+            return log.running(0) == []
+
+        await kit.eventually(crashed)
+        assert log.strata[0].starts().kind.tolist() == [EndKind.CRASHED]
+        assert log.odd["never_ended"] == 1
 
 
 async def test_impossible_reports_and_rows_are_counted_and_everything_goes_on(serve: Any, kit: SimpleNamespace) -> None:

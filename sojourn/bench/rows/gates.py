@@ -4,6 +4,8 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from replay.heartbeat import LISTED_FROM_S
+from replay.start_order import ON_THE_WAY_S
 from sojourn.bench.lanes import Lanes
 from sojourn.bench.row import Row, Size
 from sojourn.bench.rows.staleness import BATCH, DROPPED, LANES, P_SLOW, exponential
@@ -13,6 +15,7 @@ from sojourn.bench.world import World, eventually
 
 MOST_LAGS = (4, 1)
 WARM_UP = 6  # updates
+UNKNOWN_S = LISTED_FROM_S + ON_THE_WAY_S + 1e-9  # a start is known for certain behind this
 STARTING_S = 1e-6  # a start takes so long: no two are at one time, so their order is theirs
 
 
@@ -46,12 +49,15 @@ class GatedLoop:
 
     def _ready(self) -> int:
         """Items that can be consumed."""
-        oldest_s = self._lanes.oldest_s if self._in_start_order else np.inf
-        return int(np.count_nonzero(np.array(self._ended_s) < oldest_s)) - self.version * BATCH
+        known_s = min(self._lanes.oldest_s, self._world.clock.now_s - UNKNOWN_S) if self._in_start_order else np.inf
+        return int(np.count_nonzero(np.array(self._ended_s) < known_s)) - self.version * BATCH
 
     def update(self, averages: Averages) -> None:
         """Run until a batch can be consumed, consume it, and let the service know of the next version."""
         while self._ready() < BATCH:
+            if not self._lanes.running:  # what ended last may not be handed out yet
+                self._world.clock.now_s += UNKNOWN_S
+                continue
             run = self._lanes.end_next()
             self._world.clock.now_s = run.ends_at_s
             self._ended_s.append(run.started_at_s)
