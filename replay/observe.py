@@ -65,11 +65,11 @@ def window_dispersion(shard: Shard) -> float:
 
 def _observe_durations(shard: Shard, now_s: float) -> None:
     """What the draws of the learners' table are to be compared with."""
-    store, starts, expectation = shard.store, shard.starts, shard.expectation
+    store, expectation = shard.store, shard.expectation
     assert store is not None
-    running_s = np.array([action.age_s for number in range(len(starts.strata)) for action in starts.running(number)], np.float64)
     facts = store.facts(shard.config.learners.table, now_s)
-    expectation.look(starts.tally, running_s, facts, store.versions.newest, now_s)
+    running_s = np.array([action.age_s for record in shard.clients for action in record.running], np.float64)
+    expectation.look(shard.starts.tally, running_s, facts, store.versions.newest, now_s)
     durations = shard.metrics.gauge("sojourn_replay_expected_actions")
     for bucket, expected in zip(BUCKETS, expectation.durations, strict=True):
         durations.labels(bucket).set(expected)

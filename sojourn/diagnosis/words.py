@@ -44,7 +44,9 @@ def _line(name: str, text: str) -> str:
 
 def _facts(evidence: Evidence) -> Iterator[str]:
     running = f"{evidence.in_flight:,.0f} in flight (oldest {seconds(evidence.oldest_s)})"
-    yield _line("starts", f"{evidence.started:,.0f}   {running}   lost {evidence.lost:.1%}   killed {evidence.killed:.1%}")
+    censored = evidence.lost + evidence.in_flight / max(1.0, evidence.started)
+    ends = f"censored {censored:.1%}, of which lost {evidence.lost:.1%}   killed {evidence.killed:.1%}"
+    yield _line("starts", f"{evidence.started:,.0f}   {running}   {ends}")
     weights = f"ESS {evidence.ess_share:.0%} of a batch   cut {evidence.capped:.1%}   repaired {evidence.repaired:.1%}"
     yield _line("weights", f"{weights}   standard error {evidence.weight_error:.1%}   power {evidence.exponent:.2f}")
     for name, shares in evidence.laws.items():

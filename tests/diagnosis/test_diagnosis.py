@@ -136,6 +136,6 @@ def test_the_words_hold_the_figures(make_record, make_config):
     text = "\n".join(lines)
     assert lines[0] == "regime     staleness drop: results more than 2 versions old are dropped, slow actions first"
     assert lines[1].startswith("verdict    BIASED: too many quick actions, durations started and learned from differ by 0.200")
-    assert "starts     8,000   16 in flight (oldest 3 s)   lost 0.0%   killed 0.0%" in text
+    assert "starts     8,000   16 in flight (oldest 3 s)   censored 0.2%, of which lost 0.0%   killed 0.0%" in text
     assert "gap 0.200 given the state   score leak 120.0" in text
     assert "to 20 s          50.0%     30.0%     30.0%         2         1       0.5       0.1" in text
