@@ -5,10 +5,11 @@ from pathlib import Path
 import typer
 
 from sojourn.cli.arguments import RunName
+from sojourn.config import Config
 from sojourn.diagnosis import diagnose, told
 from sojourn.diagnosis.doctor import Verdict
 from sojourn.errors import ConfigError
-from sojourn.monitor import DurationRecord, read_durations
+from sojourn.monitor import DurationRecord, Monitor, read_durations
 from sojourn.readable import seconds
 from sojourn.run_folder import find_run, is_driven, run_config
 
@@ -21,7 +22,8 @@ def examine_run(run: RunName = None) -> None:
     Exit status 1 if there is a bias that weights do not repair.
     """
     path = find_run(run)
-    config, record = run_config(path), latest(path)
+    config = run_config(path)
+    record = latest(path, config)
     diagnosis = diagnose(record, config)
     state = "running" if is_driven(path) else "stopped"
     typer.echo(f"{path}  {state}  {config.environment.id} {config.algorithm.name}  after {seconds(record.elapsed_s)}")
@@ -31,10 +33,17 @@ def examine_run(run: RunName = None) -> None:
         raise typer.Exit(EXIT_BIASED)
 
 
-def latest(path: Path) -> DurationRecord:
-    """The newest record. Raises ConfigError if there is none."""
+def latest(path: Path, config: Config) -> DurationRecord:
+    """The newest record; where none is kept (the first seconds, or roles without a launcher), what the roles say now.
+
+    Raises ConfigError if nobody says anything.
+    """
     records = read_durations(path)
     if records:
         return records[-1]
+    with Monitor(path, config.learners.table) as monitor:
+        record = monitor.durations(monitor.read())
+    if record.buckets["expected"]:
+        return record
     wait = "wait some seconds" if is_driven(path) else "it was stopped within its first seconds, or made by an older version"
     raise ConfigError(f"{path} has recorded nothing of durations yet: {wait}")

@@ -73,11 +73,12 @@ def _censoring(evidence: Evidence) -> Regime:
 
 def _table_regime(name: str, table: TableSettings) -> Regime:
     if table.max_staleness is not None and table.on_stale == "drop":
+        gate = ", or gate (starts wait)" if table.sampler == "fifo" else ""
         return Regime(
             "staleness drop",
             f"results more than {_versions(table.max_staleness)} old are dropped, slow actions first",
             True,
-            f"tables.{name}.on_stale=none (late results are learned from, with their lag), or gate with sampler: fifo (starts wait)",
+            f"tables.{name}.on_stale=none (late results are learned from, with their lag){gate}",
         )
     if table.remover == "start_age":
         return Regime(

@@ -17,12 +17,26 @@ DISCOUNTED = 0.9  # clipped ratio of one bucket over another's
 def remarks_on(config: Config, record: DurationRecord, evidence: Evidence) -> tuple[str, ...]:
     """Sentences, most important first."""
     return (
+        *_rewards(record, evidence),
         *_never_seen(evidence),
         *_weights(config, evidence),
         *_discounted(record),
         *_ends(config, evidence),
         *_objective(config),
     )
+
+
+def _rewards(record: DurationRecord, evidence: Evidence) -> Iterator[str]:
+    """What the gap is worth: the mean reward under either law, with each bucket's own mean."""
+    shares, counts = evidence.durations, as_array(record.buckets.get("measured", {}), BUCKETS)
+    if shares is None or not (shares.before.matters or shares.after.matters):
+        return
+    means = as_array(record.buckets.get("reward", {}), BUCKETS) / np.maximum(counts, 1.0)
+    seen = counts > 0
+    started, learned, weighted = (
+        float(law[seen] @ means[seen] / law[seen].sum()) for law in (shares.expected, shares.collected, shares.weighted)
+    )
+    yield f"the mean reward of an action looks like {learned:.3g} unweighted and {weighted:.3g} weighted; over what was started it is {started:.3g}"
 
 
 def _never_seen(evidence: Evidence) -> Iterator[str]:

@@ -119,6 +119,14 @@ def test_remarks_name_what_no_weight_brings_back_what_is_cut_killed_and_discount
     assert "min(1, ratio) is 0.97 to 1 s and 0.50 to 20 s" in said
 
 
+def test_a_gap_is_told_in_rewards_too(make_record, make_config):
+    record = make_record(QUICK, HALF)
+    record.buckets["reward"] = {"1": 0.0, "20": 1.0 * record.buckets["measured"]["20"]}
+    said = diagnose(record, make_config(max_staleness=1, on_stale="drop")).remarks[0]
+    assert said == "the mean reward of an action looks like 0.3 unweighted and 0.5 weighted; over what was started it is 0.5"
+    assert not any("mean reward" in one for one in diagnose(make_record(), make_config()).remarks)
+
+
 def test_several_pools_are_told_apart_by_a_weight_only(make_record, make_config):
     config = make_config()
     pools = config.model_copy(

@@ -51,3 +51,13 @@ def test_all_promised_tasks_and_profiles_are_shipped():
     }
     assert {file.stem for file in FILES} >= tasks
     assert profile_names(CONFIGS) == ["cluster", "gpu", "laptop"]
+
+
+def test_in_the_mixed_fleet_a_tenth_of_the_slots_is_ten_times_slower():
+    actors = load_config(CONFIGS / "mixed_fleet.yaml", []).actors
+    fleets = {fleet.speed_class: fleet for fleet in (actors, *actors.fleets.values())}
+    slots = {name: fleet.replicas * fleet.environments for name, fleet in fleets.items()}
+    assert slots == {"fast": 9, "slow": 1}
+    assert fleets["slow"].environment.kwargs["mean_s"] == 10 * fleets["fast"].environment.kwargs["mean_s"]
+    for fleet in fleets.values():
+        make_environment(fleet.environment).close()
