@@ -70,7 +70,9 @@ class InsertCall:
         """Answers as they come; ends when all is answered. Raises what the call failed with."""
         while True:
             while self._answers:
-                yield self._answers.popleft()
+                answer = self._answers.popleft()
+                self._changed.notify()
+                yield answer
             if self.waiting == 0 and self.error is not None:
                 raise self.error
             if self.waiting == 0 and self._ended:
@@ -78,5 +80,8 @@ class InsertCall:
             await self._changed.next()
 
     async def until_room(self, window: int) -> None:
-        """Return once fewer than `window` messages wait, or the call has failed."""
-        await self._changed.until(lambda: self.waiting < window or self.error is not None)
+        """Return once fewer than `window` messages wait, for their answer or with it for the client, or the call has failed.
+
+        A client that never reads its answers is read no further, or they would fill the service.
+        """
+        await self._changed.until(lambda: self.waiting + len(self._answers) < window or self.error is not None)

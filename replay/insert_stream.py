@@ -69,7 +69,7 @@ class InsertStream:
         self._changed = threading.Condition()
         self._sent_at_s: dict[int, float] = {}  # messages in flight on the current stream
         self._sent_number = 0
-        self._connected = False
+        self._connected = True  # it has just said hello
         self._closing = False
         self._fault: SojournError | None = None
         self.env_steps = 0

@@ -1,6 +1,7 @@
 """What an acknowledgement survives: restarts and kill -9 of the service and of Redis, resends, damage, a full server."""
 
 import asyncio
+import random
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -292,6 +293,52 @@ async def test_kill_9_of_redis_under_inserts_loses_nothing_and_doubles_nothing(
     async with serve(config) as service:
         info = await service.client.info()
         assert (info.env_steps, info.rows, info.tables[0].facts.items) == (600, 600, 599)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+async def test_kill_9_of_redis_at_any_moment_and_while_it_rewrites_its_file(
+    serve: Any, kit: SimpleNamespace, tmp_path: Path, seed: int
+) -> None:
+    """Messages of about 100 kB, so that a rewrite takes a while; the kills come from within it and from anywhere."""
+    messages, steps, rng = 150, 1_500, random.Random(seed)
+    config = kit.config(replay={**PROCESS, "insert_window": 8}, tables={"replay": {"capacity_steps": 400_000}})
+    async with serve(config) as service:
+        inserts = await service.client.inserts()
+        heard: list[tuple[int, int]] = []
+
+        async def hear() -> None:
+            while len(heard) < messages:
+                reply = await inserts.reply()
+                heard.append((reply.message_number, reply.outcome))
+
+        hearing = asyncio.create_task(hear())
+        kills = {rng.randrange(10, messages): rewrites for rewrites in (False, True, True, False, True, True)}
+        for number in range(1, messages + 1):
+            await inserts.send(number, kit.body(kit.segment(first_sequence=steps * (number - 1), steps=steps)))
+            if number in kills:
+                pid = await redis_pid(tmp_path, kit)
+                if kills[number]:
+                    await rewrite(tmp_path, kit)
+                await asyncio.sleep(rng.random() * 0.02)  # a random moment, not a wait for anything
+                kill(pid)
+        await asyncio.wait_for(hearing, 60)
+        assert heard == [(number, ACCEPTED) for number in range(1, messages + 1)]
+    async with serve(config) as service:
+        info = await service.client.info()
+        assert (info.env_steps, info.rows) == (messages * steps, messages * steps)
+
+
+async def rewrite(tmp_path: Path, kit: SimpleNamespace) -> None:
+    """Tell Redis to rewrite its append-only file, once it answers."""
+
+    async def began() -> bool:
+        try:
+            async with redis_of(embedded(tmp_path)) as stored:
+                return bool(await stored.bgrewriteaof())
+        except redis.RedisError:
+            return False
+
+    await kit.eventually(began)
 
 
 async def test_sampling_goes_on_and_info_says_so_while_redis_is_away(serve: Any, kit: SimpleNamespace, tmp_path: Path) -> None:
