@@ -101,8 +101,7 @@ class LaneBoard:
         with self.lock:
             if not self.taken:
                 for lane in self.lanes:
-                    if lane.waiting_rows and now_s - lane.oldest_row_s >= age_s:
-                        lane.flush()
+                    lane.flush_aged(age_s, now_s)
 
     def overdue(self, limit_s: float, now_s: float) -> list[int]:
         """Slots whose action has run for `limit_s` or longer."""
@@ -130,3 +129,4 @@ def _end(lane: Lane, now_s: float, limit_s: float, *, overdue: bool) -> None:
         lane.kill(limit_s, now_s)
     else:
         lane.lose(EndKind.ABORTED, now_s)
+    lane.close(now_s)

@@ -6,11 +6,14 @@ Pure state: no I/O, no clock (times are handed in), no randomness. One thread at
 from collections import deque
 from collections.abc import Callable
 
+import numpy as np
+
 from actors.outcomes import Beginning, Outcome
 from actors.segments import SegmentBuilder
 from actors.stacking import Observations
+from actors.waits import Waits
 from replay.client import LaneCounts, RunningAction
-from sojourn.columns import Schema
+from sojourn.columns import WAITED, Schema
 from sojourn.config.schema import EnvironmentSettings
 from sojourn.environments import read_extras
 from sojourn.experience import Columns, EndKind, Segment, Transition
@@ -52,6 +55,8 @@ class Lane:
         self._settings = settings
         self._observations = observations
         self._rows = SegmentBuilder(schema, slot, segment_steps)
+        reckons_waits = any(column.name == WAITED for column in schema.extras)
+        self._waits = Waits(emit, simulated_clock=simulated_clock) if reckons_waits else None
         self._emit = emit
         self._finished = finished
         self._simulated_clock = simulated_clock
@@ -75,6 +80,8 @@ class Lane:
         self._episode_extras = beginning.extras
         self._episode_started_s = now_s
         self._in_episode = True
+        if self._waits:
+            self._waits.reset_took(beginning.duration_s)
         self._return, self._steps = 0.0, 0
 
     # actions
@@ -83,6 +90,7 @@ class Lane:
         """An action is handed to the environment. action: leaves without a batch axis; kept until it ends."""
         assert not self.running
         assert self._in_episode
+        self._charge_wait(now_s)
         self._action, self._log_prob, self._policy_version = action, log_prob, policy_version
         self.started_at_s = now_s
         self.started += 1
@@ -126,7 +134,7 @@ class Lane:
             self._in_episode = False
             segment = self._rows.cut(self._observations.newest(self.slot))
             if segment is not None:
-                self._emit(segment)
+                self._hand_over(segment)
 
     # handing over
 
@@ -135,9 +143,17 @@ class Lane:
         if self._rows.length:
             self._take(closed=False)
 
-    @property
-    def waiting_rows(self) -> int:
-        return self._rows.length
+    def flush_aged(self, age_s: float, now_s: float) -> None:
+        """Hand over rows that have waited for so long, also where it is not known yet how long the lane waits behind them."""
+        if self._rows.length and now_s - self.oldest_row_s >= age_s:
+            self.flush()
+        if self._waits and self._in_episode and not self.running and self._waits.held_for_s(now_s) >= age_s:
+            self._charge_wait(now_s)  # the learner may be what it waits for; a reset it outlasts
+
+    def close(self, now_s: float) -> None:
+        """Nothing follows: hand over what was held back."""
+        assert not self.running
+        self._charge_wait(now_s)
 
     # accounts
 
@@ -173,6 +189,22 @@ class Lane:
             ticking=not self._simulated_clock,
         )
 
+    def _charge_wait(self, now_s: float) -> None:
+        """What passed since the last row's action ended belongs to that row, where waits are reckoned."""
+        if self._waits is None:
+            return
+        waited_s = self._waits.take(now_s)
+        if self._rows.length:
+            self._rows.charge(WAITED, waited_s)
+        else:
+            self._waits.charge(waited_s)
+
+    def _hand_over(self, segment: Segment) -> None:
+        if self._waits and not self.running:
+            self._waits.hold(segment)
+        else:
+            self._emit(segment)
+
     def _end(self, kind: EndKind) -> None:
         assert self.running
         self.running = False
@@ -183,6 +215,10 @@ class Lane:
             self.oldest_row_s = now_s
         self._return += outcome.reward
         self._steps += 1
+        extras = {**self._episode_extras, **outcome.extras} if self._episode_extras else outcome.extras
+        if self._waits:
+            self._waits.row_ended(now_s if self._simulated_clock else self.started_at_s + outcome.duration_s)
+            extras = {**extras, WAITED: np.zeros((), np.float32)}
         self._rows.add(
             Transition(
                 self._observations.newest(self.slot),
@@ -195,7 +231,7 @@ class Lane:
                 kind,
                 self._log_prob,
                 self._policy_version,
-                {**self._episode_extras, **outcome.extras} if self._episode_extras else outcome.extras,
+                extras,
             )
         )
 
@@ -204,4 +240,4 @@ class Lane:
         self._finished(self._return, self._steps)
 
     def _take(self, *, closed: bool) -> None:
-        self._emit(self._rows.take(self._observations.newest(self.slot), closed=closed))
+        self._hand_over(self._rows.take(self._observations.newest(self.slot), closed=closed))

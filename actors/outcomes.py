@@ -22,7 +22,11 @@ class Outcome(NamedTuple):
 
 
 class Beginning(NamedTuple):
-    """The checked result of one `env.reset`: the first observation and the extras that hold for the episode."""
+    """The checked result of one `env.reset`: the first observation and the extras that hold for the episode.
+
+    duration_s: of the reset on a simulated clock; on the wall clock it is measured between actions.
+    """
 
     observation: Columns
     extras: Columns
+    duration_s: float = 0.0

@@ -87,6 +87,10 @@ class SegmentBuilder:
         self._policy_version[row] = step.policy_version
         self.length = row + 1
 
+    def charge(self, name: str, value: float) -> None:
+        """Add to a scalar extra of the last row."""
+        self._extras[name][self.length - 1] += value
+
     def take(self, observation: Columns, *, closed: bool) -> Segment:
         """Hand over all rows. observation: the one after the last row; `closed` says that it ends the episode's chain."""
         steps = self.length

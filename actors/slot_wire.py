@@ -4,7 +4,7 @@ Pure: no I/O. Little-endian as the machine has it (both ends are one machine). T
 
     order      JSON: settings, schema, simulated_clock, seed, parent           actor -> slot, once
     action     started_at_s float64, action leaves                             actor -> slot
-    beginning  B, episode extras, observation leaves                           slot -> actor, after the order and each episode
+    beginning  B, duration_s float64, episode extras, observation leaves                           slot -> actor, after the order and each episode
     outcome    O, reward, duration_s, finished_at_s float64, terminated, truncated uint8, step extras, observation leaves
     fault      F, a sentence in UTF-8; the process ends after it
 
@@ -18,11 +18,12 @@ from typing import NamedTuple
 import numpy as np
 
 from actors.outcomes import Beginning, Outcome
-from sojourn.columns import Column, Schema
+from sojourn.columns import WAITED, Column, Schema
 from sojourn.experience import Columns
 
 _ACTION = struct.Struct("=d")
 _OUTCOME = struct.Struct("=ddd??")
+_BEGINNING = struct.Struct("=d")
 _COUNT = struct.Struct("=I")
 
 
@@ -45,7 +46,7 @@ class SlotWire:
     def __init__(self, schema: Schema) -> None:
         self._action = schema.action_columns()
         self._observation = schema.observation_columns()
-        self._step_extras = [column for column in schema.extras if column.scope == "step"]
+        self._step_extras = [column for column in schema.extras if column.scope == "step" and column.name != WAITED]
         self._episode_extras = [column for column in schema.extras if column.scope == "episode"]
 
     def encode_action(self, action: Columns, started_at_s: float) -> bytes:
@@ -59,7 +60,7 @@ class SlotWire:
 
     def encode_beginning(self, beginning: Beginning) -> bytes:
         extras = _packed(self._episode_extras, beginning.extras)
-        return b"".join([b"B", *extras, *_packed(self._observation, beginning.observation)])
+        return b"".join([b"B", _BEGINNING.pack(beginning.duration_s), *extras, *_packed(self._observation, beginning.observation)])
 
     def encode_outcome(self, outcome: Outcome, finished_at_s: float) -> bytes:
         head = _OUTCOME.pack(outcome.reward, outcome.duration_s, finished_at_s, outcome.terminated, outcome.truncated)
@@ -72,8 +73,9 @@ class SlotWire:
     def decode_answer(self, body: bytes) -> Beginning | Finished | Fault:
         """What a slot's process said."""
         if body[:1] == b"B":
-            extras, place = _unpacked(self._episode_extras, body, 1)
-            return Beginning(_unpacked(self._observation, body, place)[0], extras)
+            (duration_s,) = _BEGINNING.unpack_from(body, 1)
+            extras, place = _unpacked(self._episode_extras, body, 1 + _BEGINNING.size)
+            return Beginning(_unpacked(self._observation, body, place)[0], extras, duration_s)
         if body[:1] == b"O":
             return self._decode_outcome(body)
         return Fault(body[1:].decode(errors="replace"))

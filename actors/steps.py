@@ -81,7 +81,8 @@ class CheckedEnvironment:
         """Start an episode. seed: None lets the environment's own generator go on."""
         observation, info = guarded(lambda: _pair(self.environment.reset(seed=seed)), "reset")
         extras = read_extras(self._settings, info, "episode") if self._settings.extras else {}
-        return Beginning(self._checked(observation), extras)
+        duration_s = self._simulated_s(info) if self._simulated_clock and "duration_s" in info else 0.0
+        return Beginning(self._checked(observation), extras, duration_s)
 
     @reads
     def step(self, action: Any, started_at_s: float) -> Outcome:

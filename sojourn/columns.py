@@ -17,6 +17,8 @@ from sojourn.errors import ContractError, EnvironmentFault
 from sojourn.experience import Columns
 
 Scope = Literal["step", "episode"]
+WAITED = "waited_s"
+"""Extra column of runs with `objective: per_second`: seconds from an action's end to the start of its lane's next one."""
 
 
 @dataclass(frozen=True)

@@ -60,9 +60,12 @@ class TrainBatch:
 
 
 def weighs_policy_only(table: TableSettings) -> bool:
-    """Whether the table's duration weight multiplies policy losses alone: by configuration, else the published rule's way."""
+    """Whether the table's duration weight multiplies policy losses alone: by configuration, else the published rule's way.
+
+    Never where draws follow the weight: every loss learns from what was drawn.
+    """
     duration = table.duration
-    return (duration.applies_to or ("policy" if duration.weight == "linear" else "all")) == "policy"
+    return duration.apply == "weight" and (duration.applies_to or ("policy" if duration.weight == "linear" else "all")) == "policy"
 
 
 @dataclass(frozen=True)

@@ -92,7 +92,12 @@ class DqnPolicy(Policy):
         return Acted(self.actions.columns(index), np.log(probability).sum(axis=1, dtype=np.float32))
 
 
-def _check_weights(config: Config) -> None:
+def _check(config: Config) -> None:
+    if config.objective == "per_second":
+        raise ConfigError(
+            "objective: per_second is not available for dqn: its actors explore, and what they earn in a second is not what the "
+            "greedy policy does; write per_attempt or discounted_in_time"
+        )
     table = config.learners.table
     duration = config.tables[table].duration
     if weighs_policy_only(config.tables[table]) and duration.weight not in ("none", "inclusion"):
@@ -109,7 +114,7 @@ class Dqn(Algorithm):
     def __init__(self, config: Config, schema: Schema, device: str, seed: int) -> None:
         super().__init__(config, schema, device, seed)
         assert isinstance(config.algorithm, DqnSettings)
-        _check_weights(config)
+        _check(config)
         self._settings = config.algorithm
         self._rule = TargetRule.of(config)
         self._target_encoder = self.policy.encoder.target_copy()

@@ -4,15 +4,19 @@ Three objectives (docs/algorithms/vtrace.md, section "Objectives"):
 
     per_attempt          g = gamma                         reward c r
     discounted_in_time   g = gamma ** (duration / unit)    reward c r
-    per_second           g = 1                             reward r - rho duration,  rho the running reward per second
+    per_second           g = 1                             reward r - rho tau,  rho the running reward per second
+
+tau is from a step's start to the lane's next start: waits and resets are seconds too.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from sojourn.algorithms.targets import Objective, reward_factors, step_discounts
+from sojourn.columns import WAITED
 from sojourn.config import Config
 from sojourn.config.algorithms import ActorCriticSettings
 
@@ -45,6 +49,12 @@ class RewardRate(nn.Module):
         self.seconds.mul_(self._kept).add_((weight * duration_s).sum(dtype=torch.float64))
 
 
+def start_to_start_s(columns: Mapping[str, Tensor]) -> Tensor:
+    """tau of steps, float32 [B, n] or [B, L]: the action and what its lane waited behind it, where actors say that."""
+    duration_s = columns["duration_s"]
+    return duration_s + columns[WAITED] if WAITED in columns else duration_s
+
+
 @dataclass(frozen=True)
 class Worth:
     """Of steps [B, L]: reward (as it is summed), discount g in [0, 1] and trace lambda in [0, 1]."""
@@ -65,15 +75,18 @@ class StepObjective:
         self._settings, self._time_unit_s = settings, config.duration.time_unit_s
         self.rate = RewardRate(settings.rate_memory_batches) if config.objective == "per_second" else None
 
-    def worth(self, reward: Tensor, duration_s: Tensor, weight: Tensor) -> Worth:
-        """Of steps float32[B, L]. weight: of the sampling law, 0 for steps that do not count; takes them into the rate afterwards."""
+    def worth(self, reward: Tensor, duration_s: Tensor, tau_s: Tensor, weight: Tensor) -> Worth:
+        """Of steps float32[B, L]. tau_s: start to start, for rates; discounts and traces go by the action's duration.
+
+        weight: of the sampling law, 0 for steps that do not count; takes them into the rate afterwards.
+        """
         settings, unit_s = self._settings, self._time_unit_s
         fades: Objective = "per_attempt" if settings.trace_per == "step" else "discounted_in_time"
         trace = step_discounts(duration_s, settings.trace, unit_s, fades)
         if self._objective == "per_second":
             assert self.rate is not None
-            worth = Worth(reward - self.rate.value() * duration_s, torch.ones_like(reward), trace)
-            self.rate.observe(reward, duration_s, weight)
+            worth = Worth(reward - self.rate.value() * tau_s, torch.ones_like(reward), trace)
+            self.rate.observe(reward, tau_s, weight)
             return worth
         discount = step_discounts(duration_s, settings.discount, unit_s, self._objective)
         return Worth(reward_factors(discount, self._timing) * reward, discount, trace)

@@ -70,7 +70,7 @@ class Ppo(ActorCritic):
         shape = segments.mask.shape
         steps = segments.steps()
         reward = self.policy.observe(steps).view(shape)
-        worth = self._objective.worth(reward, segments.duration_s, steps.weight_of_values.view(shape))
+        worth = self._objective.worth(reward, segments.duration_s, segments.tau_s, steps.weight_of_values.view(shape))
         features = self.policy.encoder(segments.observations())
         value = self._critic(features).view(shape[0], shape[1] + 1)
         now, behind = value[:, :-1].T, value[:, 1:].T

@@ -17,13 +17,23 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from sojourn.algorithms.base import Acted, Algorithm, Policy, TrainBatch, Update
 from sojourn.algorithms.gaussian import LOG_STD_RANGE, squashed, squashed_numpy
+from sojourn.algorithms.objectives import RewardRate, start_to_start_s
 from sojourn.algorithms.optimiser import Optimiser
 from sojourn.algorithms.spaces import ContinuousActions
 from sojourn.algorithms.targets import TargetRule
 from sojourn.columns import Schema
 from sojourn.config import Config
 from sojourn.config.algorithms import SacSettings
+from sojourn.errors import ConfigError
 from sojourn.networks import EnsembleLinear, build_body
+
+NEWEST = 16  # the reward rate is that of a batch's newest sixteenth: what older policies earned is another rate
+
+
+def newest(policy_version: Tensor) -> Tensor:
+    """Items of a batch's newest policy versions, at least a sixteenth of it.  int64[B] to bool[B]."""
+    least = policy_version.sort(descending=True).values[(len(policy_version) - 1) // NEWEST]
+    return policy_version >= least
 
 
 def critic_loss(q: Tensor, target: Tensor, weight: Tensor) -> Tensor:
@@ -108,7 +118,9 @@ class Sac(Algorithm):
         settings = config.algorithm
         assert isinstance(settings, SacSettings)
         dimensions, features = self.policy.actions.dimensions, self.policy.encoder.out_features
+        _check(config, settings)
         self._rule = TargetRule.of(config)
+        self._rate = RewardRate(settings.rate_memory_batches).to(device) if config.objective == "per_second" else None
         self._target_entropy = -float(dimensions) if settings.target_entropy is None else settings.target_entropy
         self._entropy_offset = self._target_entropy if settings.entropy == "centred" else 0.0
         self._critic = TwinCritic(features, dimensions, config).to(device)
@@ -130,6 +142,8 @@ class Sac(Algorithm):
             "actor_optimiser": self._actor_optimiser,
             "temperature_optimiser": self._temperature_optimiser,
         }
+        if self._rate is not None:
+            self.parts["reward_rate"] = self._rate
         self.adopt_policy()
 
     @classmethod
@@ -143,14 +157,25 @@ class Sac(Algorithm):
 
     def update(self, batch: TrainBatch) -> Update:
         self.learner_step += 1
-        reward = self.policy.observe(batch)
+        reward = self._less_seconds(self.policy.observe(batch), batch)
         features = self.policy.encoder(batch.columns)
         target = self._target(batch.columns, reward)
         learned = self._update_critics(features, batch, target)
         learned |= self._update_actor(features.detach(), batch.loss_weight)
         self._average(self._targets, self._critic_optimiser.parameters, None)
         priority = learned.pop("td_error")
-        return Update(priority, {**learned, "td_error": priority.mean()})
+        rate = {} if self._rate is None else {"reward_rate": self._rate.value()}
+        return Update(priority, {**learned, "td_error": priority.mean(), **rate})
+
+    def _less_seconds(self, reward: Tensor, batch: TrainBatch) -> Tensor:
+        """In per_second: reward - rho tau of each step, float32[B, n], by the rate as it was before this batch."""
+        if self._rate is None:
+            return reward
+        mask = batch["mask"]  # behind the last step may stand anything
+        reward, tau_s = torch.where(mask, reward, 0.0), torch.where(mask, start_to_start_s(batch.columns), 0.0)
+        found = reward - self._rate.value() * tau_s
+        self._rate.observe(reward, tau_s, (batch.weight_of_values * newest(batch["policy_version"]))[:, None])
+        return found
 
     @torch.no_grad()
     def _target(self, columns: Mapping[str, Tensor], reward: Tensor) -> Tensor:
@@ -195,3 +220,10 @@ class Sac(Algorithm):
             "entropy": -log_prob.detach().mean(),
             "actor_gradient_norm": norm,
         }
+
+
+def _check(config: Config, settings: SacSettings) -> None:
+    if config.objective == "per_second" and settings.entropy != "centred":
+        raise ConfigError(
+            "objective: per_second needs algorithm.entropy: centred: an entropy bonus for every action pays for acting more often"
+        )

@@ -13,13 +13,15 @@ import torch
 from torch import Tensor
 
 from sojourn.algorithms.base import TrainBatch
+from sojourn.algorithms.objectives import start_to_start_s
 
 
 @dataclass(frozen=True)
 class Segments:
     """A batch of segments.
 
-    mask: bool[B, L], True for steps that count.  reward, duration_s, behaviour_log_prob: float32[B, L], 0 behind the last step.
+    mask: bool[B, L], True for steps that count.  reward, duration_s, tau_s (start to start), behaviour_log_prob: float32[B, L], 0
+    behind the last step.
     terminated: bool[B, L].  ended: bool[B, L], True where the trace stops: termination, truncation, the segment's last step and
     all behind it.
     """
@@ -28,6 +30,7 @@ class Segments:
     mask: Tensor
     reward: Tensor
     duration_s: Tensor
+    tau_s: Tensor
     behaviour_log_prob: Tensor
     terminated: Tensor
     ended: Tensor
@@ -41,6 +44,7 @@ class Segments:
             mask=mask,
             reward=torch.where(mask, batch["reward"], 0.0),
             duration_s=torch.where(mask, batch["duration_s"], 0.0),
+            tau_s=torch.where(mask, start_to_start_s(batch.columns), 0.0),
             behaviour_log_prob=torch.where(mask, batch["log_prob"], 0.0),
             terminated=batch["terminated"] & mask,
             ended=batch["terminated"] | batch["truncated"] | ~behind,

@@ -14,9 +14,8 @@ import torch
 from torch import Tensor
 
 from sojourn.config import Config
-from sojourn.errors import ConfigError
 
-Objective = Literal["per_attempt", "discounted_in_time"]
+Objective = Literal["per_attempt", "discounted_in_time", "per_second"]
 RewardTiming = Literal["start", "end", "spread"]
 
 
@@ -31,21 +30,18 @@ class TargetRule:
 
     @classmethod
     def of(cls, config: Config) -> "TargetRule":
-        """Raises ConfigError for an objective that value targets cannot serve."""
-        if config.objective == "per_second":
-            raise ConfigError(
-                f"objective: per_second is not available for {config.algorithm.name}; write per_attempt or discounted_in_time"
-            )
+        """The rule that is configured."""
         return cls(config.algorithm.discount, config.objective, config.duration.time_unit_s, config.reward_timing)
 
     def target(self, reward: Tensor, columns: Mapping[str, Tensor], value: Tensor) -> Tensor:
         """y of each item, float32[B].
 
-        reward: float32[B, n], possibly scaled.  columns: duration_s, mask [B, n], terminated [B].
+        reward: float32[B, n], possibly scaled, less what its seconds cost in per_second.  columns: duration_s, mask [B, n], terminated [B].
         value: of the observation behind the last step that counts, float32[B].
         """
         step_discount = step_discounts(columns["duration_s"], self.discount, self.time_unit_s, self.objective)
-        factor = reward_factors(step_discount, self.reward_timing)
+        timing = "start" if self.objective == "per_second" else self.reward_timing  # a rate knows no moment inside of an action
+        factor = reward_factors(step_discount, timing)
         reward_sum, discount = n_step_sums(reward, step_discount, factor, columns["mask"])
         return bootstrapped(reward_sum, discount, columns["terminated"], value)
 
@@ -56,7 +52,7 @@ def step_discounts(duration_s: Tensor, discount: float, time_unit_s: float, obje
     duration_s: float32[B, n], >= 0.  discount: in [0, 1], per step, or per `time_unit_s` seconds in discounted_in_time.
     Returns float32[B, n] in [0, 1]: gamma, or gamma ** (duration / unit), with the realised duration of each step.
     """
-    if objective == "per_attempt":
+    if objective != "discounted_in_time":
         return torch.full_like(duration_s, discount)
     return torch.pow(torch.as_tensor(discount, dtype=duration_s.dtype, device=duration_s.device), duration_s / time_unit_s)
 

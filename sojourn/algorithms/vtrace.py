@@ -32,7 +32,7 @@ class VTraceActorCritic(ActorCritic):
         segments, shape = Segments.of(batch), batch["mask"].shape
         steps = segments.steps()
         reward = self.policy.observe(steps).view(shape)
-        worth = self._objective.worth(reward, segments.duration_s, steps.weight_of_values.view(shape))
+        worth = self._objective.worth(reward, segments.duration_s, segments.tau_s, steps.weight_of_values.view(shape))
         features = self.policy.encoder(segments.observations()).view(shape[0], shape[1] + 1, -1)
         value = self._critic(features.flatten(0, 1)).view(shape[0], shape[1] + 1)
         chosen = self.policy.distribution(features[:, :-1].flatten(0, 1))

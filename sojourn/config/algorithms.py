@@ -28,6 +28,7 @@ class SacSettings(AlgorithmBase):
     target_entropy: float | None = None  # None: minus the number of action dimensions
     initial_temperature: float = Field(1.0, gt=0)
     entropy: Literal["standard", "centred"] = "standard"
+    rate_memory_batches: int = Field(100, ge=1)  # per_second: batches that the running reward rate remembers
 
 
 class DqnSettings(AlgorithmBase):

@@ -160,3 +160,9 @@ def test_branches_learn_their_own_part_of_an_action(make_config, make_schema, ra
     with torch.no_grad():
         best = algorithm.policy.q(algorithm.policy.encoder({"observation": torch.arange(5)})).argmax(dim=2)
     assert torch.equal(best, torch.arange(5)[:, None] % sizes)
+
+
+def test_reward_per_second_is_refused_with_what_to_write_instead(make_config, make_schema):
+    schema = make_schema(spaces.Box(-1.0, 1.0, (3,)), spaces.Discrete(2))
+    with pytest.raises(ConfigError, match="write per_attempt or discounted_in_time"):
+        build_algorithm(make_config(algorithm="dqn", objective="per_second"), schema, "cpu", 0)

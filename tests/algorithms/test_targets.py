@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from sojourn.algorithms.targets import TargetRule, bootstrapped, n_step_sums, reward_factors, step_discounts
-from sojourn.errors import ConfigError
 
 ONES = torch.ones(1, 3)
 
@@ -88,6 +87,11 @@ def test_a_spread_reward_is_the_integral_of_its_discount():
     torch.testing.assert_close(reward_factors(g, "spread")[0], integral, rtol=1e-8, atol=1e-8)
 
 
-def test_per_second_is_refused_with_what_to_write_instead(make_config):
-    with pytest.raises(ConfigError, match="per_attempt or discounted_in_time"):
-        TargetRule.of(make_config(objective="per_second"))
+def test_per_second_discounts_each_attempt_and_knows_no_moment_inside_of_it():
+    rule = TargetRule(0.5, "per_second", 1.0, "end")
+    columns = {
+        "duration_s": torch.tensor([[9.0, 9.0]]),
+        "mask": torch.ones(1, 2, dtype=torch.bool),
+        "terminated": torch.tensor([False]),
+    }
+    assert rule.target(torch.tensor([[1.0, 2.0]]), columns, torch.tensor([8.0])).tolist() == [1.0 + 1.0 + 2.0]
