@@ -86,7 +86,7 @@ def test_the_page_gets_a_section_and_keeps_what_is_around_it(tmp_path):
     assert text.startswith("before\n")
     assert text.endswith("after\n")
     assert "| queue, none | 0.400 +- 0.000 | 0.900 +- 0.000 | 0.400 +- 0.000 | 0.900 +- 0.000 |" in text
-    assert "2 of 2 seeds prefer the better arm: 2 of 2." in text
+    assert "- queue, none: all seeds prefer the better arm: the better arm in 2 of 2." in text
     assert "old" not in text
 
 

@@ -10,11 +10,12 @@ from sojourn.bench.rows import (
     places,
     renewal,
     rings,
+    semi_markov,
     staleness,
     time_share,
     windows,
 )
 
-MODULES = (renewal, time_share, fleets, windows, rings, drift, staleness, gates, first_of_many, places, normalising)
+MODULES = (renewal, time_share, fleets, windows, rings, drift, staleness, gates, first_of_many, places, normalising, semi_markov)
 
 ROWS: dict[str, Row] = {row.name: row for module in MODULES for row in module.ROWS}
