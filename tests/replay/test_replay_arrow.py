@@ -92,6 +92,13 @@ def test_other_bytes_are_refused(body):
         decode_chunk(schema, whole[:-200] if body == "short" else body)
 
 
+def test_a_column_name_that_is_no_text_is_refused():
+    schema = vector_schema()
+    body = encode_chunk(schema, [Lane(0).segment(4)], 0.0).replace(b"policy_version", b"policy\xff\xfeersion")
+    with pytest.raises(ValidationError, match="not an Arrow IPC stream"):
+        decode_chunk(schema, body)
+
+
 def test_a_chunk_of_another_schema_is_refused_with_the_columns_names():
     body = encode_chunk(vector_schema(extras=(Column("cost", "float32"),)), [Lane(0, extras={"cost": float}).segment(2)], 0.0)
     with pytest.raises(ValidationError, match="cost"):
