@@ -182,3 +182,21 @@ def told_trial(trial: "Trial") -> str:
     )
     verdict = "held" if trial.held else f"DID NOT HOLD: {found.broken}"
     return f"{trial.row} {trial.number}: {found.lost} lost, {found.doubled} doubled, {times}. {found.said} {verdict}"
+
+
+@bench.command("fuzz")
+def bench_fuzz(
+    seconds: Annotated[float, typer.Option(min=1.0, max=86_400.0, help="How long messages are sent.")] = 600.0,
+    seed: Annotated[int, typer.Option(min=0, help="Equal seeds send equal messages.")] = 1,
+) -> None:
+    """Random and mutated messages on every call of the replay service, while an actor and a learner use it.
+
+    Exit status 1 if the service ended, logged an error that is not one of Sojourn's, or harmed the other two.
+    """
+    from sojourn.bench.fuzz.run import fuzz
+
+    report = fuzz(seconds, seed)
+    for line in report.lines():
+        typer.echo(line)
+    if report.complaints:
+        raise typer.Exit(1)

@@ -146,6 +146,7 @@ class RedisOutOfMemory(StageFault):
     """Redis refuses to write for want of memory, for a while; learners go on drawing."""
 
     breaks_sessions = False
+    lasts_s = FULL_S
 
     def inject(self) -> None:
         socket = self.stage.shard.redis_socket
@@ -154,7 +155,7 @@ class RedisOutOfMemory(StageFault):
         eventually(lambda: self.tier_says().startswith("full"), "the service to say that Redis is full")
         self.said = self.tier_says()
         batches = self.stage.drawing.batches
-        self.hold(FULL_S)
+        self.hold(self.lasts_s)
         if self.stage.drawing.batches == batches:
             self.broken.append("no batch was drawn while Redis was full")
 
@@ -167,6 +168,7 @@ class DiskFull(StageFault):
     """The append-only file cannot grow any more (RLIMIT_FSIZE on the server's process), for a while."""
 
     breaks_sessions = False
+    lasts_s = FULL_S
 
     def inject(self) -> None:
         life = self.stage.shard.redis_life()
@@ -178,7 +180,7 @@ class DiskFull(StageFault):
         eventually(lambda: self.tier_says() != "ok", "the service to say that the disk is full")
         self.said = self.tier_says()
         batches = self.stage.drawing.batches
-        self.hold(FULL_S)
+        self.hold(self.lasts_s)
         if self.stage.drawing.batches == batches:
             self.broken.append("no batch was drawn while the disk was full")
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
 
-from sojourn.bench.chaos.rows import StageRow
+from sojourn.bench.chaos.rows import Row
 from sojourn.bench.chaos.run import Trial
 
 BEGIN = "<!-- measured: written by `sojourn bench chaos` -->"
@@ -15,7 +15,7 @@ HEADING = (
 )
 
 
-def write(page: Path, rows: Mapping[str, StageRow], trials: Sequence[Trial]) -> None:
+def write(page: Path, rows: Mapping[str, Row], trials: Sequence[Trial]) -> None:
     """Put the table of full-size trials between the page's two marks."""
     full = [trial for trial in trials if not trial.quick]
     lines = [line(row, mine) for name, row in rows.items() if (mine := [trial for trial in full if trial.row == name])]
@@ -24,7 +24,7 @@ def write(page: Path, rows: Mapping[str, StageRow], trials: Sequence[Trial]) -> 
     page.write_text(f"{before}{BEGIN}\n\n{HEADING}{''.join(lines)}\n{_sources(full)}\n{END}{after}")
 
 
-def line(row: StageRow, trials: Sequence[Trial]) -> str:
+def line(row: Row, trials: Sequence[Trial]) -> str:
     """One line of the table. The latest trial says what the user sees, beside what the row says."""
     found = [trial.found for trial in trials]
     missed = sum(not trial.held for trial in trials)

@@ -1,25 +1,72 @@
 """The rows of the chaos table: which fault, on which stage, what must hold, how often, and what a user sees of it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
-from sojourn.bench.chaos import faults
+from sojourn.bench.chaos import faults, training_faults
 from sojourn.bench.chaos.faults import Fault
+from sojourn.bench.chaos.snapshot import Snapshot
 from sojourn.bench.chaos.stage import Setting, Stage
+from sojourn.bench.chaos.training import TrainingRun
+from sojourn.bench.chaos.training_faults import TrainingFault
+from sojourn.bench.chaos.trial import Found, measure
+from sojourn.config import Config
+from sojourn.config.load import load_config
 
 MILLION = 1_000_000
 OFTEN, SELDOM = 100, 5
+SETTINGS = (
+    "tables.replay.limiter.samples_per_insert=null",
+    "tables.replay.capacity_steps=1_500_000",
+    "learners.batch_size=256",
+    "learners.prefetch=2",
+    "learners.batches_per_message=1",
+)
+PPO = (
+    "algorithm=ppo",
+    "tables.replay.sampler=fifo",
+    "tables.replay.consume=true",
+    "tables.replay.item=segment",
+    "tables.replay.length=16",
+    "tables.replay.limiter.min_size=32",
+    "tables.replay.limiter.samples_per_insert=null",
+)
 USUAL = Setting()
+
+
+Attempt = Callable[[np.random.Generator], Found]
+"""One trial, with chance of its own."""
+Snapshots = Callable[[Config, int], Snapshot]
+"""A snapshot of at least so many steps, made for this configuration when it is first asked for."""
+
+
+class Row(Protocol):
+    """A line of the table. seen: what the user sees.  trials: how many there shall be.  alone: each begins everything anew."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def fault(self) -> str: ...
+    @property
+    def must_hold(self) -> str: ...
+    @property
+    def seen(self) -> str: ...
+    @property
+    def trials(self) -> int: ...
+    @property
+    def alone(self) -> bool: ...
+
+    def opened(self, snapshots: Snapshots, seed: int, most_steps: int) -> AbstractContextManager[Attempt]:
+        """Start what the trials need; it ends with the context. most_steps: of the snapshot."""
 
 
 @dataclass(frozen=True)
 class StageRow:
-    """A row whose fault meets services with simulated actors.
-
-    seen: what the user sees.  alone: every trial has a stage of its own, because the fault leaves damage behind.
-    """
+    """A row whose fault meets services with simulated actors."""
 
     name: str
     fault: str
@@ -30,8 +77,35 @@ class StageRow:
     trials: int = SELDOM
     alone: bool = False
 
+    @contextmanager
+    def opened(self, snapshots: Snapshots, seed: int, most_steps: int) -> Iterator[Attempt]:
+        config = load_config(None, [*SETTINGS, f"actors.replicas={self.setting.actors}"])
+        snapshot = snapshots(config, min(self.setting.steps, most_steps))
+        with Stage(config, self.setting, snapshot, seed) as stage:
+            yield lambda rng: measure(stage, self.make(stage, rng), rng)
 
-_ROWS: tuple[StageRow, ...] = (
+
+@dataclass(frozen=True)
+class TrainingRow:
+    """A row whose fault meets a real training run."""
+
+    name: str
+    fault: str
+    must_hold: str
+    inject: TrainingFault
+    seen: str
+    overrides: tuple[str, ...] = ()
+    singly: bool = False
+    trials: int = SELDOM
+    alone: bool = False
+
+    @contextmanager
+    def opened(self, snapshots: Snapshots, seed: int, most_steps: int) -> Iterator[Attempt]:
+        with TrainingRun(self.overrides, singly=self.singly) as run:
+            yield lambda rng: self.inject(run)
+
+
+_ROWS: tuple[Row, ...] = (
     StageRow(
         "kill-shard",
         "kill -9 of a replay shard",
@@ -125,6 +199,47 @@ _ROWS: tuple[StageRow, ...] = (
         faults.EndShard,
         "actors buffer until it is back",
     ),
+    TrainingRow(
+        "kill-actor",
+        "kill -9 of an actor of `sojourn train`",
+        "0 lost; replaced within 10 s",
+        training_faults.kill_actor,
+        "one line in the log; the others go on",
+    ),
+    TrainingRow(
+        "kill-learner",
+        "kill -9 of the learner of `sojourn train`",
+        "0 lost; replaced within 10 s; goes on from its last checkpoint; actors never stop",
+        training_faults.kill_learner,
+        "one line in the log; learner steps since the last checkpoint are made again",
+    ),
+    TrainingRow(
+        "kill-learner-with-leases",
+        "kill -9 of a learner between a FIFO draw and its checkpoint",
+        "the leased batch is delivered again",
+        training_faults.kill_learner_with_leases,
+        "`sojourn_replay_redelivered_items` counts them",
+        overrides=PPO,
+    ),
+    TrainingRow(
+        "kill-everything",
+        "kill -9 of everything, then `sojourn resume`",
+        "0 lost, counters go on",
+        training_faults.kill_everything,
+        "`sojourn resume` goes on where the last acknowledgement was",
+        alone=True,
+    ),
+    *(
+        TrainingRow(
+            f"term-{role}",
+            f"SIGTERM to {what}",
+            "drained within 10 s, 0 lost",
+            training_faults.end_role(f"{role}-0"),
+            "nothing is lost; its successor goes on",
+            singly=True,
+        )
+        for role, what in (("actor", "an actor"), ("learner", "the learner"), ("parameters", "the parameter service"))
+    ),
 )
-ROWS = {row.name: row for row in _ROWS}
+ROWS: dict[str, Row] = {row.name: row for row in _ROWS}
 QUICK = ("kill-shard", "kill-before-acknowledgement")

@@ -14,24 +14,16 @@ from pathlib import Path
 
 import numpy as np
 
-from sojourn.bench.chaos.rows import StageRow
+from sojourn.bench.chaos.rows import Attempt, Row
 from sojourn.bench.chaos.snapshot import Snapshot, make_snapshot
-from sojourn.bench.chaos.stage import Stage
-from sojourn.bench.chaos.trial import Found, measure
+from sojourn.bench.chaos.trial import Found
 from sojourn.bench.duration import machine, version
 from sojourn.config import Config
-from sojourn.config.load import load_config
 
 QUICK_STEPS = 100_000
 QUICK_TRIALS = 5
-MOST_TRIALS_PER_STAGE = 10  # its tables fill with every trial
-SETTINGS = (
-    "tables.replay.limiter.samples_per_insert=null",
-    "tables.replay.capacity_steps=1_500_000",
-    "learners.batch_size=256",
-    "learners.prefetch=2",
-    "learners.batches_per_message=1",
-)
+MOST_TRIALS_TOGETHER = 10  # its tables fill with every trial
+MOST_STEPS = 1_000_000  # in a snapshot
 
 
 @dataclass(frozen=True)
@@ -57,7 +49,7 @@ class Chaos:
     def __init__(self, results: Path, *, quick: bool = False, until_s: float = float("inf")) -> None:
         """until_s: no trial begins after that moment of the monotonic clock."""
         self._results, self._quick, self._until_s = results, quick, until_s
-        self._snapshots: dict[tuple[int, tuple[str, ...]], Snapshot] = {}
+        self._snapshots: dict[int, Snapshot] = {}
         self._ends = ExitStack()
 
     def __enter__(self) -> "Chaos":
@@ -67,48 +59,37 @@ class Chaos:
     def __exit__(self, *_: object) -> None:
         self._ends.close()
 
-    def trials(self, row: StageRow, most: int | None = None) -> Iterator[Trial]:
-        """The trials that the row lacks, at most `most`; each is appended to the results before it is handed out."""
-        wanted = QUICK_TRIALS if self._quick else row.trials
-        had = {trial.number for trial in read(self._results) if (trial.row, trial.quick) == (row.name, self._quick)}
-        numbers = [] if self._quick and most is None else had
-        lacking = [number for number in range(wanted) if number not in numbers][:most]
+    def trials(self, row: Row, most: int | None = None) -> Iterator[Trial]:
+        """The trials that the row lacks, at most `most`; each is appended to the results before it is handed out.
+
+        With `quick` all are made anew.
+        """
+        had = {trial.number for trial in read(self._results) if trial.row == row.name and not self._quick}
+        wanted = range(QUICK_TRIALS if self._quick else row.trials)
+        lacking = [number for number in wanted if number not in had][:most]
         while lacking and time.monotonic() < self._until_s:
-            together = 1 if row.alone else MOST_TRIALS_PER_STAGE
-            with Stage(self._config(row), row.setting, self._snapshot(row), seed=lacking[0]) as stage:
-                for trial in self._on_stage(row, stage, lacking[:together]):
+            together = 1 if row.alone else MOST_TRIALS_TOGETHER
+            with row.opened(self._snapshot, lacking[0], QUICK_STEPS if self._quick else MOST_STEPS) as attempt:
+                for trial in self._together(row, attempt, lacking[:together]):
                     lacking.remove(trial.number)
                     yield trial
 
-    def _on_stage(self, row: StageRow, stage: Stage, numbers: Sequence[int]) -> Iterator[Trial]:
-        """Trials until one does not hold, or the time is over: what broke one would break the next."""
-        for number in list(numbers):
+    def _together(self, row: Row, attempt: Attempt, numbers: Sequence[int]) -> Iterator[Trial]:
+        """Trials one after the other until one does not hold, or the time is over: what broke one would break the next."""
+        for number in numbers:
             if time.monotonic() > self._until_s:
                 return
-            rng = np.random.default_rng([zlib.crc32(row.name.encode()), number])
-            trial = Trial(
-                row.name,
-                number,
-                self._quick,
-                measure(stage, row.make(stage, rng), rng),
-                time.strftime("%Y-%m-%d"),
-                machine(),
-                version(),
-            )
+            found = attempt(np.random.default_rng([zlib.crc32(row.name.encode()), number]))
+            trial = Trial(row.name, number, self._quick, found, time.strftime("%Y-%m-%d"), machine(), version())
             append(self._results, trial)
             yield trial
             if not trial.held:
                 return
 
-    def _config(self, row: StageRow) -> Config:
-        return load_config(None, [*SETTINGS, f"actors.replicas={row.setting.actors}", *row.setting.overrides])
-
-    def _snapshot(self, row: StageRow) -> Snapshot:
-        steps = min(row.setting.steps, QUICK_STEPS) if self._quick else row.setting.steps
-        key = steps, row.setting.overrides
-        if key not in self._snapshots:
-            self._snapshots[key] = make_snapshot(self._folder / str(len(self._snapshots)), self._config(row), steps)
-        return self._snapshots[key]
+    def _snapshot(self, config: Config, steps: int) -> Snapshot:
+        if steps not in self._snapshots:
+            self._snapshots[steps] = make_snapshot(self._folder / str(steps), config, steps)
+        return self._snapshots[steps]
 
 
 def append(results: Path, trial: Trial) -> None:

@@ -37,7 +37,6 @@ class Setting:
     actors: int = 8
     mean_duration_s: float = 0.001
     wire: Literal["none", "clients", "redis", "aside"] = "none"
-    overrides: tuple[str, ...] = ()
     listen: str = "127.0.0.1:0"
 
 

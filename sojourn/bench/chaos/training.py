@@ -1,0 +1,195 @@
+"""A real training run, by `sojourn train` or as single roles, with processes that can be killed; and what its replay holds.
+
+Starts processes, a Ray of their own among them; all of them end with the run. Blocks for tens of seconds.
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import psutil
+
+from replay.client import ServiceInfo, exported_rows, service_info
+from replay.embedded import EmbeddedServer
+from replay.rows import STEP
+from sojourn.bench.load.ledger import PLACE_MASK
+from sojourn.bench.load.shards import eventually
+from sojourn.bench.load.steps import ACTOR_BITS, NUMBER
+from sojourn.columns import Schema
+from sojourn.config.load import dump_config, load_config
+from sojourn.errors import SojournError, UnavailableError
+from sojourn.roles import announced, announced_address
+
+NAME = "run"
+RUN_ID = "bench"
+BEGUN_S = 120.0
+ENDED_S = 20.0
+INFO_S = 2.0
+SETTINGS = (
+    "environment.id=sojourn.bench.chaos.numbered:make",
+    f"environment.extras=[{{name: {NUMBER}, dtype: int64}}]",
+    f"run.name={NAME}",
+    "run.env_steps=10_000_000",
+    "network.hidden=[16]",
+    "learners.batch_size=32",
+    "learners.checkpoint_every_s=2",
+    "tables.replay.capacity_steps=500_000",
+    "tables.replay.limiter.min_size=100",
+    "tables.replay.limiter.samples_per_insert=4",
+    "actors.replicas=2",
+    "actors.flush_age_s=0.2",
+    "evaluation.every_env_steps=5_000_000",
+    "evaluation.episodes=1",
+)
+
+
+class TrainingRun:
+    """One run in a folder of its own, over several lives of its processes. Use it as a context.
+
+    singly: replay, parameters, learner and one actor as processes of their own, as containers start them, instead of `sojourn train`.
+    """
+
+    def __init__(self, overrides: Sequence[str] = (), *, singly: bool = False) -> None:
+        self._overrides = (*SETTINGS, *overrides)
+        self._singly = singly
+        self._temporary = Path(tempfile.mkdtemp(prefix="sj-", dir="/tmp"))  # short: Ray's sockets lie below it
+        self.folder = self._temporary / "runs" / NAME
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+
+    def __enter__(self) -> "TrainingRun":
+        try:
+            if self._singly:
+                self.folder.mkdir(parents=True)
+                (self.folder / "config.yaml").write_text(dump_config(load_config(None, self._overrides)))
+                for role in ("replay-0", "parameters-0", "actor-0", "learner-0"):
+                    self.start_role(role)
+            else:
+                self.train()
+            self.until_it_learns()
+        except SojournError:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill_everything()
+        for server in self.folder.glob("redis/*.json"):
+            EmbeddedServer(
+                self.folder, int(server.stem), appendfsync="no", memory_bytes=1 << 30, rewrite_min_bytes=1 << 30
+            ).stop()
+        shutil.rmtree(self._temporary, ignore_errors=True)
+
+    def train(self) -> None:
+        self._start("launcher", ["-m", "sojourn.cli", "train", *self._target(), f"run.folder={self._temporary / 'runs'}"])
+
+    def resume(self) -> None:
+        self._start("launcher", ["-m", "sojourn.cli", "resume", str(self.folder)])
+
+    def start_role(self, role: str) -> None:
+        """Start one role by itself."""
+        name, _, index = role.rpartition("-")
+        module = {"actor": "actors", "learner": "learners", "parameters": "sojourn.parameters"}.get(name, name)
+        self._start(role, ["-m", module, "--run-folder", str(self.folder), "--run-id", RUN_ID, "--index", index])
+
+    def _target(self) -> list[str]:
+        environment, *others = self._overrides
+        return [environment.partition("=")[2], *others]
+
+    def _start(self, name: str, arguments: Sequence[str]) -> None:
+        environment = {**os.environ, "TMPDIR": str(self._temporary)}
+        with (self._temporary / f"{name}.log").open("ab") as log:
+            self._processes[name] = subprocess.Popen([sys.executable, *arguments], env=environment, stdout=log, stderr=log)
+
+    def until_it_learns(self) -> None:
+        """Until actors insert and the learner takes steps. Raises DeadlineError, or UnavailableError when a process ends instead."""
+        before = self.standing()
+        eventually(lambda: self._is_beyond(before), f"the run to learn; {self.last_words()}", BEGUN_S)
+
+    def _is_beyond(self, before: tuple[int, int]) -> bool:
+        for name, process in self._processes.items():
+            if process.poll() is not None:
+                raise UnavailableError(f"{name} has ended with {process.returncode}: {self.last_words()}")
+        now = self.standing()
+        return now[0] > before[0] and now[1] > before[1]
+
+    def last_words(self) -> str:
+        logs = [file.read_text(errors="replace").strip()[-300:] for file in self._temporary.glob("*.log")]
+        return " | ".join(" ".join(log.split()) for log in logs)
+
+    def standing(self) -> tuple[int, int]:
+        """Accepted environment steps and learner steps as the replay service knows them; zeros while it does not answer."""
+        info = self.info()
+        return (info.env_steps, info.learner_step) if info else (0, 0)
+
+    def info(self) -> ServiceInfo | None:
+        try:
+            info = service_info(announced_address(self.folder, "replay-0"), INFO_S)
+        except SojournError:
+            return None
+        return None if info.recovering else info
+
+    def pid(self, role: str) -> int:
+        """Of the role's latest life, 0 if it never began."""
+        try:
+            return announced(self.folder, role).pid
+        except SojournError:
+            return 0
+
+    def kill(self, role: str) -> float:
+        """kill -9. Returns when."""
+        os.kill(self.pid(role), signal.SIGKILL)
+        return time.monotonic()
+
+    def end(self, role: str) -> float:
+        """SIGTERM to a role that was started singly. Returns how long it took to end, after ENDED_S by kill -9."""
+        process, began_s = self._processes.pop(role), time.monotonic()
+        process.terminate()
+        try:
+            process.wait(ENDED_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        return time.monotonic() - began_s
+
+    def kill_everything(self) -> float:
+        """kill -9 of every process of the run, Redis and Ray among them. Returns when."""
+        living = []
+        for process in self._processes.values():
+            if process.poll() is None:
+                living += [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]
+        for one in living:
+            if one.is_running():
+                one.kill()
+        for process in self._processes.values():
+            process.wait()
+        psutil.wait_procs(living, ENDED_S)
+        self._processes.clear()
+        return time.monotonic()
+
+    def holes(self) -> tuple[int, int, int]:
+        """Steps that are missing within an environment's life, further copies of steps, and all steps found.
+
+        A consuming table lets the oldest go; a killed environment's last steps were never acknowledged.
+        """
+        info = self.info()
+        if info is None:
+            raise UnavailableError("the replay service does not answer")
+        schema = Schema.from_json(info.schema_json)
+        numbers = [
+            np.array(chunk.rows.columns[NUMBER][chunk.rows.kind & STEP > 0], np.int64)
+            for chunk in exported_rows(announced_address(self.folder, "replay-0"), schema, info.tables[0].facts.name)
+        ]
+        found, copies = np.unique(np.concatenate([np.empty(0, np.int64), *numbers]), return_counts=True)
+        evicts = info.env_steps > len(found)
+        missing = 0
+        for life in np.unique(found >> ACTOR_BITS):
+            places = found[found >> ACTOR_BITS == life] & PLACE_MASK
+            missing += int(places.max() + 1 - (places.min() if evicts else 0) - len(places))
+        return missing, int((copies - 1).sum()), len(found)

@@ -1,0 +1,104 @@
+"""What can go wrong with a training run's processes, and whether it goes on: each fault is one function of the run.
+
+A function injects its fault, heals what does not heal by itself, waits until the run goes on, and returns what it found.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+from sojourn.bench.chaos.training import TrainingRun
+from sojourn.bench.chaos.trial import Found
+from sojourn.bench.load.shards import eventually
+from sojourn.errors import SojournError
+
+REPLACED_S = 10.0
+GOES_ON_S = 90.0
+
+TrainingFault = Callable[[TrainingRun], Found]
+
+
+def kill_actor(run: TrainingRun) -> Found:
+    """kill -9 of an actor's process; the launcher replaces it."""
+    return _replaced(run, "actor-0")
+
+
+def kill_learner(run: TrainingRun) -> Found:
+    """kill -9 of the learner; it goes on from its last checkpoint, and actors never stop."""
+    return _replaced(run, "learner-0")
+
+
+def kill_learner_with_leases(run: TrainingRun) -> Found:
+    """kill -9 of a learner that has drawn batches of a consuming table and not consumed them."""
+    found = _replaced(run, "learner-0")
+    info = run.info()
+    redelivered = info.tables[0].redelivered_items if info else 0
+    broken = found.broken if redelivered else f"{found.broken}; nothing was delivered again".strip("; ")
+    return replace(found, said=f"{found.said}; {redelivered} items were delivered again", broken=broken)
+
+
+def kill_everything(run: TrainingRun) -> Found:
+    """kill -9 of every process, then `sojourn resume`."""
+    before = run.standing()
+    since_s = run.kill_everything()
+    run.resume()
+    return _found(run, since_s, before, "")
+
+
+def end_role(role: str) -> TrainingFault:
+    """SIGTERM to a role that runs by itself; a new life of it is started."""
+
+    def end(run: TrainingRun) -> Found:
+        took_s = run.end(role)
+        since_s, before = time.monotonic(), run.standing()
+        run.start_role(role)
+        found = _found(run, since_s, before, f"ended within {took_s:.1f} s")
+        return (
+            replace(found, broken=f"{found.broken}; it took {took_s:.1f} s to end".strip("; ")) if took_s > REPLACED_S else found
+        )
+
+    return end
+
+
+def _replaced(run: TrainingRun, role: str) -> Found:
+    before, pid = run.standing(), run.pid(role)
+    since_s = run.kill(role)
+    eventually(lambda: run.pid(role) not in (0, pid), f"another {role}", GOES_ON_S)
+    replaced_s = time.monotonic() - since_s
+    found = _found(run, since_s, before, f"replaced after {replaced_s:.1f} s")
+    late = f"replaced only after {replaced_s:.1f} s" if replaced_s > REPLACED_S else ""
+    return replace(found, broken="; ".join(part for part in (found.broken, late) if part))
+
+
+def _found(run: TrainingRun, since_s: float, before: tuple[int, int], said: str) -> Found:
+    """Wait until inserts and learner steps have gone beyond what they were, and look what the replay holds."""
+    first_insert_s = _until(lambda: run.standing()[0] > before[0], since_s)
+    first_sample_s = _until(lambda: run.standing()[1] > before[1], since_s)
+    try:
+        missing, doubled, steps = run.holes()
+        counted = run.standing()[0]
+    except SojournError as error:
+        return Found(0, 0, 0, 0, first_insert_s, first_sample_s, said, str(error))
+    broken = [
+        f"no {what} within {GOES_ON_S:g} s"
+        for what, at_s in (("insert", first_insert_s), ("learner step", first_sample_s))
+        if at_s is None
+    ]
+    return Found(
+        lost=missing + max(0, before[0] - counted),
+        doubled=doubled,
+        left_out=0,
+        steps=steps,
+        first_insert_s=first_insert_s,
+        first_sample_s=first_sample_s,
+        said=said,
+        broken="; ".join(broken),
+    )
+
+
+def _until(holds: Callable[[], bool], since_s: float) -> float | None:
+    try:
+        eventually(holds, "the run to go on", GOES_ON_S)
+    except SojournError:
+        return None
+    return time.monotonic() - since_s
