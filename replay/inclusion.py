@@ -32,7 +32,7 @@ def inclusion_weights(info: SampleInfo, facts: TableFacts) -> np.ndarray:
     if rule == "version_age":
         return share_left(info.rule["lag"].astype(np.float64), horizon + 1.0)
     if rule == "staleness":
-        return 1.0 / kept_share(info.delay_s, horizon, period_of(facts.start_log))
+        return 1.0 / kept_share(info.rule["start_age_s"], horizon, period_of(facts.start_log))
     if rule == "start_rate":
         return 1.0 / _start_rate(info, facts.start_log)
     if rule in CUT_BY:
@@ -62,15 +62,16 @@ def with_errors(info: SampleInfo, facts: TableFacts) -> tuple[np.ndarray, np.nda
     return weights, errors
 
 
-def kept_share(delay_s: np.ndarray, most_lag: float, period_s: float) -> np.ndarray:
+def kept_share(age_s: np.ndarray, most_lag: float, period_s: float) -> np.ndarray:
     """Chance that an action is not dropped for staleness: clip(eta + 1 - t / tau, 0, 1). float64[B], NaN where it is (nearly) 0.
 
-    most_lag: eta, versions.  period_s: tau, 0 while no second version was seen, when nothing was dropped.
+    age_s: of the item's first start when it came, since that step's version decides.  most_lag: eta, versions.
+    period_s: tau, 0 while no second version was seen, when nothing was dropped.
     Starts are uniform in the period of a version. What takes longer than (eta + 1) tau is never kept and cannot be weighted back.
     """
     if period_s <= 0.0:
-        return np.ones(len(delay_s))
-    share = np.clip(most_lag + 1.0 - delay_s / period_s, 0.0, 1.0)
+        return np.ones(len(age_s))
+    share = np.clip(most_lag + 1.0 - age_s / period_s, 0.0, 1.0)
     return np.where(share >= LEAST_KEPT, share, np.nan)
 
 

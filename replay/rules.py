@@ -44,7 +44,7 @@ def _by_loss(settings: TableSettings) -> Rule:
     if settings.horizon_versions is not None:
         return Rule("version_age", float(settings.horizon_versions), ("lag",))
     if settings.max_staleness is not None and settings.on_stale == "drop":
-        return Rule("staleness", float(settings.max_staleness), estimated=True)
+        return Rule("staleness", float(settings.max_staleness), ("start_age_s",), estimated=True)
     return Rule("one")
 
 

@@ -11,6 +11,7 @@ the step size depend on the rarest item drawn.)
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import reduce
 
 import numpy as np
 
@@ -25,6 +26,8 @@ from sojourn.plugins import resolve
 Weighting = Callable[[Columns, SampleInfo, TableFacts], np.ndarray]
 """(columns, info, facts) -> raw weights float[B], >= 0. Declared extras are among the columns."""
 
+LARGEST = 1e30  # of raw weights, and SMALLEST of their means: beyond them single precision has no quotient
+SMALLEST = 1e-30
 MEAN_BATCHES = 100  # memory of the running means: long beside the noise of one batch, short beside a policy's drift
 
 
@@ -133,9 +136,7 @@ class Weigher:
         cap = self._table.duration.cap or len(info.key) ** 0.5
         normalised = {name: normalise(weight, self._means[name], cap) for name, weight in raw.items()}
         factors = {name: factor for name, (factor, _, _) in normalised.items()}
-        loss_weight = factors["duration"]
-        for name in factors.keys() - {"duration"}:
-            loss_weight = loss_weight * factors[name]
+        loss_weight = reduce(np.multiply, factors.values())  # in their order: a product of floats depends on it
         capped = sum(cut for _, cut, _ in normalised.values())
         repaired = sum(mended for _, _, mended in normalised.values())
         return Weighted(loss_weight, factors, effective_share(loss_weight), capped, repaired, errors)
@@ -159,10 +160,12 @@ class Weigher:
         if self._estimates and facts.inclusion_rule in CUT_BY:
             weight, error = with_errors(info, facts)
             return weight, {"duration": error}
-        weight = self._weighting(columns, info, facts)
+        weight = np.asarray(self._weighting(columns, info, facts))
+        name = self._table.duration.weight
         if weight.shape != info.key.shape:
-            name = self._table.duration.weight
             raise ConfigError(f"weighting {name!r} must return one weight an item, shape {info.key.shape}, got {weight.shape}")
+        if weight.dtype.kind not in "fiub":
+            raise ConfigError(f"weighting {name!r} must return numbers, got an array of {weight.dtype}")
         return weight, {}
 
     def _importance_exponent(self, facts: TableFacts) -> float:
@@ -177,21 +180,23 @@ def normalise(raw: np.ndarray, mean: RunningMean, cap: float) -> tuple[np.ndarra
         mean.before(1.0)
         return common, 0, 0
     repaired = 0
-    batch_mean = float(raw.mean())
-    if not np.isfinite(batch_mean) or raw.min() < 0.0:
+    with np.errstate(over="ignore", invalid="ignore"):
+        batch_mean = float(raw.mean())
+    if not (batch_mean <= LARGEST and raw.min() >= 0.0):
         raw, repaired = _repaired(raw)
         batch_mean = float(raw.mean())
-    before = mean.before(batch_mean)
-    if before <= 0.0:  # all weights were 0 so far: there is nothing to scale by
-        return raw.astype(np.float32), 0, repaired
-    factor = (raw * (1.0 / before)).astype(np.float32)
+    before = mean.before(batch_mean) or batch_mean  # all weights were 0 so far: there is no other mean than the batch's own
+    if before < SMALLEST:  # nothing to scale by
+        return np.zeros(len(raw), np.float32), 0, repaired
+    with np.errstate(over="ignore"):  # whatever is infinite here is cut at the cap
+        factor = (raw * (1.0 / before)).astype(np.float32)
     if factor.max() <= cap:
         return factor, 0, repaired
     return np.minimum(factor, np.float32(cap)), int((factor > cap).sum()), repaired
 
 
 def _repaired(raw: np.ndarray) -> tuple[np.ndarray, int]:
-    """Put the mean of the good weights, 1 if there is none, in the place of negative and non-finite ones."""
-    good = np.isfinite(raw) & (raw >= 0.0)
+    """Put the mean of the good weights, 1 if there is none, in the place of negative, non-finite and absurdly large ones."""
+    good = (raw >= 0.0) & (raw <= LARGEST)
     instead = float(raw[good].mean()) if good.any() else 1.0
     return np.where(good, raw, instead), int((~good).sum())

@@ -65,12 +65,12 @@ def test_staleness_weighs_by_the_chance_that_so_few_updates_passed():
     assert kept_share(np.array([2.0, 10.0, 45.0, 50.0, 60.0]), 4.0, 10.0) == pytest.approx(
         [1, 1, 0.5, np.nan, np.nan], nan_ok=True
     )
-    weights = inclusion_weights(info([45.0]), facts("staleness", [], horizon=4.0, period_s=10.0))
+    weights = inclusion_weights(info([1.0], start_age_s=[45.0]), facts("staleness", [], horizon=4.0, period_s=10.0))
     assert weights == pytest.approx([2.0])
 
 
 def test_before_a_second_version_nothing_is_stale():
-    assert inclusion_weights(info([45.0]), facts("staleness", [], horizon=4.0)) == pytest.approx([1.0])
+    assert inclusion_weights(info([1.0], start_age_s=[45.0]), facts("staleness", [], horizon=4.0)) == pytest.approx([1.0])
 
 
 def test_windows_weigh_by_the_share_of_starts_that_had_so_much_left():

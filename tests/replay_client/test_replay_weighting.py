@@ -1,7 +1,12 @@
 """Do loss weights have the values that the formulas say?"""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from replay.ess_floor import EssFloor, largest_exponent
 from replay.facts import TableFacts
@@ -109,6 +114,40 @@ def test_bad_weights_count_as_average_ones_and_poison_no_mean():
     assert mean.before(0.0) == 3.0
 
 
+def test_absurd_weights_count_as_average_ones_and_poison_no_mean():
+    mean = RunningMean()
+
+    factor, _, repaired = normalise(np.array([1e308, 2.0, 1e308, 4.0]), mean, cap=10.0)
+
+    assert factor == pytest.approx([1.0, 2 / 3, 1.0, 4 / 3])
+    assert repaired == 2
+    assert mean.before(0.0) == 3.0
+
+
+def test_behind_weights_of_zero_alone_a_batch_is_scaled_by_itself_and_capped():
+    """Durations of 0 first: the mean is 0, and 1e5 s must not count 1e5 times."""
+    weigher = Weigher(table("linear", sampler="fifo"), total_env_steps=1)
+    nothing, something = info([0.25] * 4, [0.0] * 4), info([0.25] * 4, [0.0, 0.0, 1e5, 3e5])
+
+    assert weigher.weigh({}, nothing, FACTS).loss_weight.tolist() == [0.0] * 4
+    assert weigher.weigh({}, something, FACTS).loss_weight == pytest.approx([0.0, 0.0, 1.0, 2.0])
+
+
+@given(
+    durations=arrays(np.float64, (3, 4), elements=st.one_of(st.sampled_from([0.0, 1e-300, 1e-6, 1e5, 1e300]), st.floats())),
+    single=st.booleans(),
+    ess_floor=st.sampled_from([0.0, 0.5]),
+)
+def test_no_weight_is_ever_negative_infinite_or_above_its_cap(durations: np.ndarray, single: bool, ess_floor: float):
+    weigher = Weigher(table("linear", sampler="fifo"), total_env_steps=1, ess_floor=ess_floor)
+    for batch in durations:
+        facts = info([0.25] * 4, batch.tolist())
+        with np.errstate(over="ignore"):
+            facts = replace(facts, duration_s=facts.duration_s.astype(np.float32)) if single else facts
+        weight = weigher.weigh({}, facts, FACTS).loss_weight
+        assert ((weight >= 0.0) & (weight <= 2.0)).all(), weight
+
+
 def test_a_running_mean_forgets_exponentially_behind_its_memory():
     mean = RunningMean(memory=2)
 
@@ -192,7 +231,9 @@ def test_a_weighting_that_is_not_there_is_refused_at_construction(settings: dict
 def own_weightings(tmp_path, monkeypatch: pytest.MonkeyPatch) -> str:
     (tmp_path / "own_weightings.py").write_text(
         "def by_cost(columns, info, facts):\n    return columns['cost'].sum(axis=1) + facts.items\n\n\n"
-        "def scalar(columns, info, facts):\n    return info.duration_s.mean()\n"
+        "def scalar(columns, info, facts):\n    return info.duration_s.mean()\n\n\n"
+        "def listed(columns, info, facts):\n    return [1, 3]\n\n\n"
+        "def words(columns, info, facts):\n    return ['much', 'little']\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     return "own_weightings"
@@ -209,3 +250,16 @@ def test_a_weighting_from_outside_sees_extra_columns_and_facts(own_weightings: s
 def test_a_weighting_must_return_one_weight_an_item(own_weightings: str):
     with pytest.raises(ConfigError, match=r"shape \(2,\), got \(\)"):
         Weigher(table(f"{own_weightings}:scalar"), 100).weigh({}, info([0.25] * 2, [1.0, 1.0]), FACTS)
+
+
+def test_a_weighting_may_return_any_numbers(own_weightings: str):
+    weighted = Weigher(table(f"{own_weightings}:listed", sampler="fifo", cap=10.0), 100).weigh(
+        {}, info([0.25] * 2, [1.0, 1.0]), FACTS
+    )
+
+    assert weighted.loss_weight == pytest.approx([0.5, 1.5])
+
+
+def test_a_weighting_that_returns_no_numbers_is_named(own_weightings: str):
+    with pytest.raises(ConfigError, match=r"own_weightings:words.*must return numbers"):
+        Weigher(table(f"{own_weightings}:words"), 100).weigh({}, info([0.25] * 2, [1.0, 1.0]), FACTS)
