@@ -65,7 +65,9 @@ def weighs_policy_only(table: TableSettings) -> bool:
     Never where draws follow the weight: every loss learns from what was drawn.
     """
     duration = table.duration
-    return duration.apply == "weight" and (duration.applies_to or ("policy" if duration.weight == "linear" else "all")) == "policy"
+    return (
+        duration.apply == "weight" and (duration.applies_to or ("policy" if duration.weight == "linear" else "all")) == "policy"
+    )
 
 
 @dataclass(frozen=True)

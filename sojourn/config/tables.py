@@ -72,6 +72,7 @@ class TableSettings(Section):
                 f"on_stale: gate needs sampler: fifo, which consumes what it drew; got {self.sampler}: write drop or none"
             )
         self._check_horizons()
+        self._check_losses()
         self._check_draw()
         return self
 
@@ -93,6 +94,25 @@ class TableSettings(Section):
                     f"{horizon} with remover: {self.remover}"
                 )
 
+    @property
+    def drops_stale(self) -> bool:
+        """Whether late items never enter."""
+        return self.max_staleness is not None and self.on_stale == "drop"
+
+    def _check_losses(self) -> None:
+        """Inclusion makes up for one way of losing actions; a second one would stay as it is, unseen."""
+        ways = {
+            f"duration.rule: {self.duration.rule}": self.duration.rule not in ("auto", "one"),
+            f"remover: {self.remover}": self.remover in ("start_age", "version_age"),
+            "on_stale: drop": self.drops_stale,
+        }
+        found = [way for way, loses in ways.items() if loses]
+        if len(found) > 1 and self.duration.weight in ("inclusion", "pool") and self.duration.rule != "one":
+            raise ValueError(
+                f"{' and '.join(found)} lose actions in {len(found)} ways, and duration.weight: {self.duration.weight} makes up for "
+                "one of them: keep one, or write duration.weight: none"
+            )
+
     def _check_draw(self) -> None:
         """Draws can follow a weight only if it is known when the item is made."""
         if self.duration.apply == "weight":
@@ -102,6 +122,15 @@ class TableSettings(Section):
         if self.duration.weight not in ("none", "linear", "inclusion"):
             raise ValueError(
                 f"duration.apply: draw needs a weight that is known at insertion: linear or inclusion, got {self.duration.weight}"
+            )
+        if self.duration.applies_to == "policy" and self.duration.weight != "none":
+            raise ValueError(
+                "duration.apply: draw weighs every loss, since it decides what is drawn: leave applies_to out, or write apply: weight"
+            )
+        if self.drops_stale and self.duration.weight == "inclusion" and self.duration.rule == "auto":
+            raise ValueError(
+                "duration.apply: draw needs a rule that is known at insertion; what on_stale: drop loses is estimated later: "
+                "write apply: weight"
             )
         if self.duration.rule not in ("auto", "one"):
             raise ValueError(

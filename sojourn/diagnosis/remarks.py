@@ -54,7 +54,7 @@ def _weights(config: Config, evidence: Evidence) -> Iterator[str]:
         yield f"{evidence.capped:.1%} of the weights are cut at {key}.cap, which leaves a part of the bias"
     if evidence.repaired >= MANY:
         yield f"{evidence.repaired:.1%} of the weights could not be known (nothing was left of a horizon) and count as average ones"
-    if evidence.exponent < 1.0:
+    if config.learners.ess_floor > 0.0 and 0.0 < evidence.exponent < 1.0:
         yield f"learners.ess_floor raises weights to the power {evidence.exponent:.2f}: shares lie between unweighted and weighted ones"
 
 
@@ -92,7 +92,7 @@ def _objective(config: Config) -> Iterator[str]:
             f"actors work in {len(pools)} pools: their shares follow how fast each is, which starts cannot show; "
             f"tables.{config.learners.table}.duration.weight=pool gives them duration.pool_shares"
         )
-    if table.duration.weight == "linear" and table.duration.applies_to in (None, "policy"):
+    if table.duration.weight == "linear" and table.duration.apply == "weight" and table.duration.applies_to in (None, "policy"):
         yield "the weight `linear` multiplies the policy's loss alone; values are learned from the unweighted shares"
     if config.algorithm.name in ("sac", "dqn"):
         yield f"{config.algorithm.name} chooses anew in every state that it learns from: of these gaps it feels the one of the states"

@@ -103,7 +103,12 @@ def test_a_weight_for_values_alone_moves_the_critics_and_not_the_actor(make_conf
 
 @pytest.mark.parametrize(
     ("duration", "policy_only"),
-    [({"weight": "linear"}, True), ({"weight": "linear", "applies_to": "all"}, False), ({"weight": "inclusion"}, False)],
+    [
+        ({"weight": "linear"}, True),
+        ({"weight": "linear", "applies_to": "all"}, False),
+        ({"weight": "linear", "apply": "draw"}, False),
+        ({"weight": "inclusion"}, False),
+    ],
 )
 def test_linear_applies_to_the_policy_unless_told_otherwise(make_config, duration, policy_only):
     assert weighs_policy_only(make_config(tables={"replay": {"duration": duration}}).tables["replay"]) is policy_only

@@ -1,5 +1,7 @@
 """Items leave at their table's horizon, late ones never enter, and draws say how much of the horizon was left."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from pydantic import ValidationError as Impossible
@@ -130,7 +132,7 @@ def test_draws_follow_priority_times_the_share_left(world):
         ({"max_staleness": 4, "sampler": "fifo"}, Rule("one")),
         ({"remover": "start_age", "horizon_s": 60.0}, Rule("start_age", 60.0, ("start_age_s",))),
         ({"remover": "version_age", "horizon_versions": 3}, Rule("version_age", 3.0, ("lag",))),
-        ({"max_staleness": 4, "on_stale": "drop"}, Rule("staleness", 4.0, (), True)),
+        ({"max_staleness": 4, "on_stale": "drop"}, Rule("staleness", 4.0, ("start_age_s",), True)),
         ({"duration": {"rule": "window"}}, Rule("window", 0.0, ("stratum",), True)),
         ({"duration": {"rule": "one"}, "max_staleness": 4, "on_stale": "drop"}, Rule("one")),
     ],
@@ -158,11 +160,37 @@ def test_items_carry_what_their_rule_needs_and_nothing_else():
         {"duration": {"apply": "draw", "weight": "pool"}},
         {"duration": {"apply": "draw", "rule": "window"}},
         {"duration": {"apply": "draw", "weight": "my.module:weight"}},
+        {"duration": {"apply": "draw", "weight": "linear", "applies_to": "policy"}},
+        {"max_staleness": 4, "on_stale": "drop", "duration": {"apply": "draw"}},
+        {"max_staleness": 4, "on_stale": "drop", "remover": "start_age", "horizon_s": 60.0},
+        {"remover": "version_age", "horizon_versions": 3, "duration": {"weight": "pool", "rule": "censoring"}},
     ],
 )
 def test_what_cannot_work_is_refused(settings):
     with pytest.raises(Impossible):
         TableSettings.model_validate(settings)
+
+
+def test_what_loses_actions_in_two_ways_is_named_with_what_to_write():
+    with pytest.raises(Impossible, match=r"remover: start_age and on_stale: drop lose actions in 2 ways.*duration.weight: none"):
+        TableSettings.model_validate({"max_staleness": 4, "on_stale": "drop", "remover": "start_age", "horizon_s": 60.0})
+
+
+def test_a_stale_item_is_weighed_by_the_age_of_its_first_step_since_that_steps_version_decides(world, kit):
+    """Two steps of 10 s each are one item: its first action began 20 s before, the last one 10 s before."""
+    table = world(max_staleness=4, on_stale="drop", item="segment", length=2)
+    [step] = kit.one_steps(0, 0, 0.0, 10.0)
+    twice = {
+        name: np.repeat(getattr(step, name), 2) for name in ("reward", "duration_s", "end_kind", "log_prob", "policy_version")
+    }
+    ends = {"terminated": np.array([False, True]), "truncated": np.zeros(2, np.bool_), "started_at_s": np.array([0.0, 10.0])}
+    shown = {"observation": {"observation": np.zeros((3, 1), np.float32)}, "action": {"action": np.zeros(2, np.int64)}}
+    rows = kit.rows([replace(step, **twice, **ends, **shown)], 20.0)
+    table.store.append(rows, ("actor-0", 1), 20.0)
+
+    columns = table.draw(20.0)
+    assert columns["info.start_age_s"][0] == pytest.approx(20.0)
+    assert columns["info.delay_s"][0] == pytest.approx(10.0)
 
 
 def test_a_versions_period_is_the_mean_time_between_changes():
