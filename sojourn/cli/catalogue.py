@@ -15,12 +15,21 @@ SAMPLER_NOTES = {
 }
 
 
+WEIGHTING_NOTES = {
+    "none": "no weight for durations",
+    "linear": "times the duration, as published; right only where each action is given the same time",
+    "inclusion": "one over the chance to be seen: exactly 1 where nothing is lost",
+    "pool": "inclusion, and each pool of actors its wanted share",
+}
+
+
 class Concept(StrEnum):
     """What can be listed."""
 
     ENVS = "envs"
     ALGORITHMS = "algorithms"
     SAMPLERS = "samplers"
+    WEIGHTINGS = "weightings"
 
 
 def show_list(
@@ -51,8 +60,13 @@ def _samplers() -> list[tuple[str, str]]:
     return list(SAMPLER_NOTES.items())
 
 
+def _weightings() -> list[tuple[str, str]]:
+    return list(WEIGHTING_NOTES.items())
+
+
 _LISTS: dict[Concept, Callable[[], list[tuple[str, str]]]] = {
     Concept.ENVS: _environments,
     Concept.ALGORITHMS: _algorithms,
     Concept.SAMPLERS: _samplers,
+    Concept.WEIGHTINGS: _weightings,
 }
