@@ -136,20 +136,22 @@ class InsertReply(_message.Message):
     def __init__(self, message_number: _Optional[int] = ..., outcome: _Optional[_Union[InsertReply.Outcome, str]] = ..., reason: _Optional[str] = ..., env_steps: _Optional[int] = ...) -> None: ...
 
 class HeartbeatRequest(_message.Message):
-    __slots__ = ("client_id", "incarnation", "lanes", "running", "uptime_s", "counted_at_message")
+    __slots__ = ("client_id", "incarnation", "lanes", "running", "uptime_s", "counted_at_message", "report_age_s")
     CLIENT_ID_FIELD_NUMBER: _ClassVar[int]
     INCARNATION_FIELD_NUMBER: _ClassVar[int]
     LANES_FIELD_NUMBER: _ClassVar[int]
     RUNNING_FIELD_NUMBER: _ClassVar[int]
     UPTIME_S_FIELD_NUMBER: _ClassVar[int]
     COUNTED_AT_MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    REPORT_AGE_S_FIELD_NUMBER: _ClassVar[int]
     client_id: str
     incarnation: int
     lanes: _containers.RepeatedCompositeFieldContainer[LaneCounters]
     running: _containers.RepeatedCompositeFieldContainer[RunningAction]
     uptime_s: float
     counted_at_message: int
-    def __init__(self, client_id: _Optional[str] = ..., incarnation: _Optional[int] = ..., lanes: _Optional[_Iterable[_Union[LaneCounters, _Mapping]]] = ..., running: _Optional[_Iterable[_Union[RunningAction, _Mapping]]] = ..., uptime_s: _Optional[float] = ..., counted_at_message: _Optional[int] = ...) -> None: ...
+    report_age_s: float
+    def __init__(self, client_id: _Optional[str] = ..., incarnation: _Optional[int] = ..., lanes: _Optional[_Iterable[_Union[LaneCounters, _Mapping]]] = ..., running: _Optional[_Iterable[_Union[RunningAction, _Mapping]]] = ..., uptime_s: _Optional[float] = ..., counted_at_message: _Optional[int] = ..., report_age_s: _Optional[float] = ...) -> None: ...
 
 class LaneCounters(_message.Message):
     __slots__ = ("lane", "started", "completed", "killed", "failed", "aborted", "crashed", "ended_without_row_s")

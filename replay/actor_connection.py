@@ -63,7 +63,7 @@ class ActorConnection:
         """Deliver what former lives spilled, then say hello, waiting up to `timeout_s` for the service, or until `give_up` is set.
 
         now_s: clock of the segments' `started_at_s`, on which ages are reckoned; a simulated one with `duration.clock: env`.
-        heartbeat_gap_s: least time between two heartbeats that say news.  acknowledged: told of every acknowledgement.
+        heartbeat_gap_s: least time between two heartbeats, unless `heard` asks for one.  acknowledged: told of every acknowledgement.
         buffer_bytes: of messages kept in memory.  spill: where further ones are kept; None: nowhere.
         stop: once set, nothing blocks: this constructor gives up, and what `insert` is given is kept, beyond the buffer's bound
         if need be. Raises UnavailableError when there is no service in time, ContractError when it refuses this run, schema or token.

@@ -179,11 +179,23 @@ def _system_rows(segment: Segment, now_s: float) -> Columns:
         "kind": padded(kind.astype(np.uint8)),
         "reward": padded(segment.reward),
         "duration_s": padded(segment.duration_s),
-        "start_age_s": padded(np.maximum(now_s - np.asarray(segment.started_at_s, np.float64), 0.0)),
+        "start_age_s": padded(_start_ages_s(segment, now_s)),
         "log_prob": padded(segment.log_prob),
         "policy_version": padded(segment.policy_version),
         "priority": padded(no_estimate if segment.priority is None else segment.priority, np.nan),
     }
+
+
+def _start_ages_s(segment: Segment, now_s: float) -> np.ndarray:
+    """Ages of a segment's actions, float64[T] >= 0. A lane's actions follow each other, so each is older than all that came after it took.
+
+    That tells on an environment's clock, on which actions take longer than on ours. Of a clock that was set back behind a
+    start nothing is known: age 0, which the service counts, since it is less than the duration.
+    """
+    age_s = now_s - np.asarray(segment.started_at_s, np.float64)
+    least_s = np.cumsum(np.asarray(segment.duration_s, np.float64)[::-1])[::-1]
+    ages: np.ndarray = np.where(age_s >= 0.0, np.maximum(age_s, least_s), 0.0)
+    return ages
 
 
 def _encode_ragged(column: Column, segments: Sequence[Segment]) -> Any:
@@ -294,7 +306,7 @@ def _from_ipc(body: bytes) -> Any:
         if len(batches) != 1:
             raise ValidationError(f"a body holds one record batch, got {len(batches)}")
         batches[0].validate()
+        _ = batches[0].schema.names  # bytes that are no text are only noticed when the names are read
     except (pa.ArrowException, OSError, ValueError) as error:
         raise ValidationError(f"not an Arrow IPC stream of rows: {error}") from error
     return batches[0]
-        _ = batches[0].schema.names  # bytes that are no text are only noticed when the names are read

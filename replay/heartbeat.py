@@ -219,9 +219,9 @@ class Heartbeats:
         """Until the next heartbeat is due: after a second, or sooner if there is news."""
         with self._changed:
             while not (ended.is_set() or self._closing):
-                news = self._wanted > self._sent or self._report.news(self._pace.gated) != self._told
-                left_s = sent_s + (self._gap_s if news or self._starved else EVERY_S) - time.monotonic()
-                if left_s <= 0.0:
+                news = self._report.news(self._pace.gated) != self._told
+                left_s = sent_s + (self._gap_s if news or self._starved else max(EVERY_S, self._gap_s)) - time.monotonic()
+                if self._wanted > self._sent or left_s <= 0.0:
                     return
                 self._changed.wait(left_s)
 
@@ -244,6 +244,7 @@ class Heartbeats:
             + [_running_message(action, max(0.0, now_s - told_s)) for action, told_s in ends],
             uptime_s=time.monotonic() - self._born_s,
             counted_at_message=report.counted_at_message,
+            report_age_s=held_s,
         )
 
 

@@ -44,6 +44,11 @@ class _Shard:
         self.answered = False  # it has said once what it knows
         self.threads: list[threading.Thread] = []
 
+    @property
+    def is_expected(self) -> bool:
+        """Whether it has yet to say what it knows, and is not known to be away."""
+        return not self.answered and (self.link.connected or not self.link.tried)
+
     def close(self) -> None:
         """Say the last words, waiting shortly; first what was consumed, since leases end with the stream."""
         for end, thread in zip((self.courier.close, self.stream.close), self.threads, strict=True):
@@ -136,7 +141,7 @@ class LearnerConnection:
         """With what all shards say of their starts, also those that this batch has nothing of: their counts belong together."""
         until_s = time.monotonic() + timeout_s
         with self._arrived:
-            while any(shard.link.connected and not shard.answered for shard in self._shards):
+            while any(shard.is_expected for shard in self._shards):
                 self._wait(until_s, f"not every shard has said what it knows of starts within {timeout_s:g} s")
             return replace(facts, start_log=tuple(shard.stream.start_summary for shard in self._shards))
 

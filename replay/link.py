@@ -59,6 +59,7 @@ class Link:
         self._closed = threading.Event()
         self.sessions = 0
         self.connected = False
+        self.tried = False  # to connect, to some end
 
     def session(
         self, stale: Session | None = None, timeout_s: float | None = None, give_up: threading.Event | None = None
@@ -107,6 +108,7 @@ class Link:
             try:
                 self._session = self._say_hello()
             except (UnavailableError, DeadlineError) as error:
+                self.tried = True
                 LOG.debug("%s waits %.2f s for the replay service: %s", self.client_id, wait_s, error)
                 if time.monotonic() + wait_s > until_s:
                     raise UnavailableError(f"no replay service within {timeout_s:g} s: {error}") from error
@@ -114,7 +116,7 @@ class Link:
                     raise UnavailableError(f"gave up waiting for the replay service: {error}") from error
             else:
                 self.sessions += 1
-                self.connected = True
+                self.connected = self.tried = True
                 return
 
     def _say_hello(self) -> Session:

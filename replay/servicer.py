@@ -121,7 +121,7 @@ class ReplayServicer(rpc_replay.ReplayServicer):
 
     def _heard(self, request: pb.HeartbeatRequest, stream: Stream) -> pb.HeartbeatReply:
         counts = messages.counts_of(request)
-        self._shard.heartbeat(stream, counts, messages.running_of(request))
+        self._shard.heartbeat(stream, counts, messages.running_of(request), request.report_age_s)
         start_credits = self._shard.start_credits(stream, counts, len(request.lanes), request.counted_at_message)
         return messages.heartbeat_reply(self._shard, start_credits)
 

@@ -90,7 +90,7 @@ class Shard:
         self.samplers = Wakeups()
         self.inserters = Wakeups()
         self.holdings = Holdings()
-        self.starts = StartLog()
+        self.starts = StartLog(simulated=config.duration.clock == "env")
         self.expectation = Expectation(config.tables[config.learners.table])
         self.admission = Admission(config)
         self.start_order = StartOrder(strict=self.admission.gated)
@@ -162,15 +162,15 @@ class Shard:
         all_arrived = self.fences[stream].stored >= counted_at_message
         return self.admission.grant(self.store, stream, counts, lanes, all_arrived)
 
-    def heartbeat(self, stream: Stream, counts: Counts, running: Sequence[Running]) -> None:
-        """Take a client's report, and hold back what tables in start order must not hand out yet."""
+    def heartbeat(self, stream: Stream, counts: Counts, running: Sequence[Running], report_age_s: float) -> None:
+        """Take a client's report, put down so long ago, and hold back what tables in start order must not hand out yet."""
         now_s = self.clock.now_s()
         self.clients.heartbeat(*stream, counts, running, now_s)
         self.starts.reported(stream, counts, running, now_s)
         if self.store is not None:
             self.store.versions.learn(max((action.policy_version for action in running), default=0), now_s)
         if self.store is not None and self._in_start_order:
-            self.start_order.reported(stream, running, now_s)
+            self.start_order.reported(stream, running, now_s, report_age_s)
             self.store.hold_starts_after(self.start_order.known_until_s)
             self.samplers.notify()
 

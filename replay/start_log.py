@@ -23,6 +23,7 @@ MOST_STRATA = 256
 MOST_ENDED = 1_024  # ends without a row that a life is remembered by
 MOST_CLOSED = 256  # lives that ended and may still have something to say
 MOST_WINDOW_COUNTS = 256
+CLOCK_BACK_S = 0.1  # an action cannot have begun less than its duration ago, unless its actor's clock was set back
 MOST_SECONDS = 1e9  # ages above 30 years are no measurement
 
 
@@ -47,13 +48,14 @@ class StartLog:
     Invariant: a start is in one place, either running in one life or ended in one stratum.
     """
 
-    def __init__(self, kept: int = KEPT_STARTS) -> None:
+    def __init__(self, kept: int = KEPT_STARTS, *, simulated: bool = False) -> None:
+        """simulated: whether durations are on environments' clocks, on which more time passes than on this one."""
         self.strata: list[Stratum] = []
         self.odd: Counter[str] = Counter()
         self.changes = 0
         self.epoch: Epoch | None = None
         self.tally = Tally()
-        self._kept = kept
+        self._kept, self._simulated = kept, simulated
         self._numbers: dict[tuple[str, str], int] = {}
         self.lives: dict[Stream, LifeTimes] = {}
         self.ends: dict[str, list[float]] = {}
@@ -91,14 +93,17 @@ class StartLog:
         arrived_s: when the ages in the rows were stamped, on this clock.  now_s: when the rows can be drawn.
         """
         life = self._life(stream, now_s)
-        start_s = arrived_s - rows.start_age_s
+        start_s = arrived_s - np.maximum(rows.start_age_s, rows.duration_s)
         firsts = np.flatnonzero(np.diff(rows.lane, prepend=rows.lane[:1] + np.uint32(1)))
         begins = np.append(True, (np.diff(rows.episode) != 0) | (np.diff(rows.lane) != 0))
         group = np.cumsum(begins) - 1
         group_start_s, opens = start_s[begins].copy(), np.ones(group[-1] + 1, np.bool_)
         for first, stop in zip(firsts.tolist(), np.append(firsts[1:], len(rows)).tolist(), strict=True):
             lane = life.lane(int(rows.lane[first]), float(start_s[first]))
-            group_start_s[group[first]], opens[group[first]] = _episode_start(lane, rows, first, float(start_s[first]))
+            begun_s, opens[group[first]] = _episode_start(lane, rows, first, float(start_s[first]))
+            if self._simulated and not opens[group[first]]:
+                begun_s = min(begun_s, float(start_s[first]) - (lane.end_s - lane.episode_start_s))
+            group_start_s[group[first]] = begun_s
             self._lane_went_on(life, lane, rows, slice(first, stop), start_s)
             lane.episode_start_s = float(group_start_s[group[stop - 1]])
         steps = rows.kind & STEP != 0
@@ -115,6 +120,7 @@ class StartLog:
         duration_s = rows.duration_s[steps]
         kind = (rows.kind[steps] >> END_KIND_SHIFT) & 7
         seen_s = np.maximum(0.0, now_s - start_s[steps])
+        self.odd["clock_back"] += int(np.count_nonzero(rows.start_age_s[steps] < duration_s - CLOCK_BACK_S))
         self.odd["zero_duration"] += int(np.count_nonzero(duration_s == 0.0))
         self.tally.rows(rows, steps)
         self.strata[life.stratum].add(Starts(start_s[steps], duration_s, seen_s, kind, first[steps]))

@@ -21,12 +21,14 @@ class StartOrder:
         self._strict = strict
         self._known_s: dict[str, tuple[int, float]] = {}  # by client: its life, and up to when its starts are known
 
-    def reported(self, stream: Stream, running: Sequence[Running], now_s: float) -> None:
-        """A heartbeat came, which lists what runs."""
+    def reported(self, stream: Stream, running: Sequence[Running], now_s: float, report_age_s: float) -> None:
+        """A heartbeat came, which lists what ran so long ago. An age that is none tells nothing."""
         client_id, incarnation = stream
         if self._known_s.get(client_id, (0, 0.0))[0] > incarnation:
             return
-        until_s = now_s - LISTED_FROM_S - ON_THE_WAY_S if self._strict else float("inf")
+        if self._strict and not 0.0 <= report_age_s < float("inf"):
+            return
+        until_s = now_s - report_age_s - LISTED_FROM_S - ON_THE_WAY_S if self._strict else float("inf")
         started_s = (now_s - action.age_s for action in running if action.ended is None)
         self._known_s[client_id] = incarnation, min([until_s, *started_s])
 

@@ -22,7 +22,7 @@ DURATION_S = (0.0001, 0.001, 0.01, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
 AGE_S = (0.1, 1.0, 10.0, 60.0, 300.0, 1_000.0, 3_600.0, 10_000.0, 36_000.0)
 LAG_VERSIONS = (0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 1024)
 END_KINDS = ("completed", "killed", "failed", "aborted", "crashed")
-ODD_KINDS = ("end_without_start", "two_ends", "never_ended", "odd_age", "zero_duration", "window_back")
+ODD_KINDS = ("end_without_start", "two_ends", "never_ended", "odd_age", "zero_duration", "window_back", "clock_back")
 
 
 @dataclass(frozen=True)
@@ -227,7 +227,7 @@ SERIES: tuple[Series, ...] = (
         "gauge",
         ("replay",),
         "Reports of actions that cannot be, counted and left out, by kind: end_without_start, two_ends, never_ended (lost with its"
-        " actor), odd_age, zero_duration, window_back.",
+        " actor), odd_age, zero_duration, window_back, clock_back (an actor's clock was set back while an action ran).",
         labels=("kind",),
     ),
     Series("sojourn_replay_running_actions", "gauge", ("replay",), "Actions that have run for more than 100 ms."),

@@ -217,3 +217,51 @@ def test_drifting_clocks_move_weights_no_further_than_their_drift(kit, make_serv
         assert np.isfinite(weights).all()
         shares.append(np.average(actions, weights=weights))
     assert shares[1] == pytest.approx(shares[0], abs=0.01)
+
+
+def test_a_clock_that_steps_back_harms_nothing(kit, make_service):
+    """An actor's clock goes back by an hour while an action runs, and by two before a heartbeat; later actions are as they were."""
+    learner = {"batch_size": 4, "prefetch": 4, "batches_per_message": 1}
+    service = make_service(duration={"rule": "window"}, sections={"learners": learner})
+    log, begin_s = service.servers[0].shard.starts, service.clock.now_s
+    behind_s = {"s": 0.0}
+    actor = service.actor(clock=lambda: service.clock.now_s - behind_s["s"])
+    for number, behind in enumerate((0.0, 3_600.0, 7_200.0, 7_200.0)):
+        [segment] = kit.one_steps(0, 2 * number, actor_now_s := service.clock.now_s - behind_s["s"], 1.0)
+        service.clock.now_s += 1.0
+        behind_s["s"] = behind
+        actor.insert(segment)
+        assert actor.drain(20.0)
+        age_s = service.clock.now_s - behind - actor_now_s
+        actor.report([LaneCounts(0, number + 2, number + 1)], [RunningAction(0, number + 2, age_s, 0, ticking=False)])
+        assert actor.heard(20.0)
+    actor.end_window("")
+
+    starts = log.strata[0].starts()
+    assert len(starts.start_s) == 4
+    assert np.isfinite(starts.start_s).all()
+    assert (starts.start_s - begin_s).tolist() == pytest.approx([0.0, 1.0, 2.0, 3.0])
+    assert log.odd["clock_back"] == 2
+    weight = service.learner().sample(20.0).loss_weight
+    assert np.isfinite(weight).all()
+
+
+def test_an_action_that_never_ends_is_counted_once_its_life_is_over(kit, make_service):
+    service = make_service(duration={"rule": "censoring"})
+    log = service.servers[0].shard.starts
+    actor = service.actor()
+    service.clock.now_s += 10.0
+    kit.heard(actor, [LaneCounts(0, 1)], [RunningAction(0, 1, 4.0, 0, ticking=False)])
+    actor.abandon()
+    assert log.odd["never_ended"] == 0
+    actor = service.actor()  # its next life
+    for segment in kit.one_steps(0, 0, np.full(64, service.clock.now_s), 1.0):
+        actor.insert(segment)
+    service.clock.now_s += 5.0
+    assert actor.drain(20.0)
+
+    assert log.odd["never_ended"] == 1
+    assert log.running(0) == []
+    assert sorted(log.strata[0].starts().seen_s.tolist())[-1] == pytest.approx(5.0)
+    assert EndKind.CRASHED in log.strata[0].starts().kind
+    assert np.isfinite(service.learner().sample(20.0).loss_weight).all()

@@ -26,8 +26,8 @@ def running(number: int, age_s: float, *, lane: int = 0, ended: EndKind | None =
 class Log(StartLog):
     """A log of one-step episodes, told in the test's words."""
 
-    def __init__(self, kit: object, kept: int = KEPT_STARTS) -> None:
-        super().__init__(kept)
+    def __init__(self, kit: object, kept: int = KEPT_STARTS, *, simulated: bool = False) -> None:
+        super().__init__(kept, simulated=simulated)
         self.kit, self._sequence = kit, {}
 
     def row(self, start_s: float, duration_s: float, *, lane: int = 0, stream=LIFE, late_s: float = 0.0):
@@ -118,7 +118,7 @@ def test_what_cannot_be_is_counted_and_left_out(log):
     log.end_window("", 9.0)
     log.end_window("", 8.0)
 
-    assert log.odd == {"end_without_start": 1, "odd_age": 3, "two_ends": 1, "zero_duration": 1, "window_back": 1}
+    assert +log.odd == {"end_without_start": 1, "odd_age": 3, "two_ends": 1, "zero_duration": 1, "window_back": 1}
     assert len(log.strata[0]) == 2
     assert log.window_ends("").tolist() == [9.0]
 
@@ -332,3 +332,18 @@ def test_a_log_is_bounded_whatever_it_is_told(kit):
     assert (len(log.window_ends("a")), log.windows("a")) == (100, 400)
     pages = StartLogPages(log, whole=True).changed(Versions(), 1, 400.0, 400.0)
     assert sum(map(len, pages.values())) < 200_000
+
+
+def test_an_episode_on_an_environments_clock_is_as_long_as_its_actions_however_soon_they_came(kit):
+    """Three steps of 20 s each that arrive a millisecond apart, each message with one step."""
+    log = Log(kit, simulated=True)
+    elapsed_s = []
+    for sequence in range(3):
+        now_s = 100.0 + 0.001 * sequence
+        segment = kit.one_steps(0, sequence, now_s - 0.001, 20.0)[0]
+        changed = {**vars(segment), "episode": 0, "closed": False, "terminated": np.array([False])}
+        rows = kit.rows([type(segment)(**{**changed, "observation": {"observation": np.zeros((2, 1), np.float32)}})], now_s)
+        beside = log.arrived(LIFE, rows, now_s, now_s)
+        elapsed_s.append(now_s - rows.start_age_s[0] + 20.0 - beside["episode_start_s"][0])
+
+    assert elapsed_s == pytest.approx([20.0, 40.0, 60.0])

@@ -54,7 +54,7 @@ def _aborting(rounds: int, rng: np.random.Generator) -> float:
                 world.clock.now_s = lanes.end_next().ends_at_s
             lanes.cut_all()
             lanes.deliver()
-            lanes.report()
+            lanes.settle()
             for batch in take(learner, 1):
                 averages.add(batch)
     return averages.of(0)
