@@ -140,6 +140,8 @@ def values_of(annotation: Any, field: FieldInfo) -> st.SearchStrategy[Any]:
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is typing.Literal:
         return st.sampled_from(arguments)
+    if origin is typing.Annotated:
+        return values_of(arguments[0], FieldInfo.from_annotation(annotation))
     if origin in (types.UnionType, typing.Union):
         return st.one_of(*(values_of(inner, field) for inner in arguments))
     if origin is tuple:
