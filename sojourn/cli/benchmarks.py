@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from sojourn.bench.chaos.run import Trial
     from sojourn.bench.duration import Outcome
     from sojourn.bench.learning import Course
+    from sojourn.bench.real_time import RealCourse
 
 bench = typer.Typer(help="Measure against known answers.", no_args_is_help=True)
 
@@ -91,6 +92,33 @@ def bench_duration_learning(
         typer.echo(f"{'holds' if statement.holds else 'DOES NOT HOLD'}: {statement.said}: {statement.shown}")
     if not all(statement.holds for statement in statements):
         raise typer.Exit(1)
+
+
+@bench.command("duration-real-time")
+def bench_duration_real_time(
+    seeds: Annotated[int, typer.Option(min=1, help="Seeds 1 to so many of each case.")] = 6,
+    results: Annotated[Path, typer.Option(metavar="FILE", help="One line a case and seed is appended here.")] = Path(
+        "docs/results/duration-real-time.jsonl"
+    ),
+    page: Annotated[Path, typer.Option(metavar="FILE", help="Its section is written anew, if the page is there.")] = Path(
+        "docs/duration.md"
+    ),
+) -> None:
+    """The same in real time: whole runs of V-trace on arms that sleep, with the actors, services and learners of any other run.
+
+    Cases and seeds that are in the results are not run again. Half a minute each.
+    """
+    from sojourn.bench.real_time import CASES, read, run
+    from sojourn.bench.real_time_page import write
+
+    run(CASES, range(1, seeds + 1), results=results, tell=_tell_real_course)
+    if page.exists():
+        write(page, read(results))
+
+
+def _tell_real_course(course: "RealCourse") -> None:
+    looks = ", ".join(f"{reward:.3f} at {updates} updates" for updates, reward in course.returns.items())
+    typer.echo(f"{course.case}  seed {course.seed}  {course.seconds:.0f} s  return {looks}")
 
 
 def _tell_course(course: "Course") -> None:
