@@ -77,3 +77,30 @@ def test_the_clock_decides_between_a_quick_and_a_slow_better_action(make_config,
         algorithm.update(terminated(reward.tolist(), seconds.tolist(), [0.0] * 64, [version] * 64, action))
     chosen = algorithm.policy.act(observation, deterministic=True, learner_step=1, env_steps=0, rng=rng)
     assert (chosen.action["action"][0, 0] > 0) == positive
+
+
+def test_n_step_targets_on_irregular_seconds_equal_the_sum_written_out(make_config, make_schema):
+    config = make_config(**PER_SECOND, tables={"replay": {"n_step": 4}})
+    algorithm = build_algorithm(config, make_schema(OBSERVATION, ACTION), "cpu", 0)
+    generator = torch.Generator().manual_seed(5)
+    draw = lambda: torch.rand(12, 4, generator=generator)  # noqa: E731
+    length = torch.randint(1, 5, (12,), generator=generator)
+    columns = {
+        "reward": draw(),
+        "duration_s": 10 ** (3 * draw() - 2),
+        "waited_s": draw(),
+        "mask": torch.arange(4) < length[:, None],
+        "terminated": torch.rand(12, generator=generator) < 0.5,
+        "policy_version": torch.zeros(12, dtype=torch.int64),
+    }
+    batch = TrainBatch(columns, torch.ones(12))
+    algorithm._less_seconds(columns["reward"], batch)  # now there is a rate
+    rho = algorithm.parts["reward_rate"].value().item()
+    value = torch.rand(12, generator=generator)
+    found = algorithm._rule.target(algorithm._less_seconds(columns["reward"], batch), columns, value)
+    for item in range(12):
+        steps = range(int(length[item]))
+        tau_s = [(columns["duration_s"] + columns["waited_s"])[item, k].item() for k in steps]
+        total = sum(0.99**k * (columns["reward"][item, k].item() - rho * tau_s[k]) for k in steps)
+        total += 0.0 if columns["terminated"][item] else 0.99 ** len(steps) * value[item].item()
+        assert found[item].item() == pytest.approx(total, rel=1e-5, abs=1e-5)
