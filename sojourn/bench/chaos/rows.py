@@ -26,6 +26,7 @@ SETTINGS = (
     "learners.prefetch=2",
     "learners.batches_per_message=1",
 )
+SPILLING = ("actors.outage_buffer_bytes=1_000_000", "tables.replay.limiter.samples_per_insert=null")
 PPO = (
     "algorithm=ppo",
     "tables.replay.sampler=fifo",
@@ -220,6 +221,26 @@ _ROWS: tuple[Row, ...] = (
         training_faults.kill_learner_with_leases,
         "`sojourn_replay_redelivered_items` counts them",
         overrides=PPO,
+    ),
+    TrainingRow(
+        "kill-spilling-actor",
+        "kill -9 of an actor with a spill file",
+        "the spill arrives once: 0 lost, 0 doubled",
+        training_faults.kill_spilling_actor,
+        "RUN/spill/ holds a file until the actor's next life has delivered it",
+        overrides=SPILLING,
+        singly=True,
+        alone=True,
+    ),
+    TrainingRow(
+        "corrupted-spill",
+        "a byte of a spill file is changed",
+        "found by checksum, put aside; the rest arrives once",
+        training_faults.damage_spill,
+        "the log names the file",
+        overrides=SPILLING,
+        singly=True,
+        alone=True,
     ),
     TrainingRow(
         "kill-everything",

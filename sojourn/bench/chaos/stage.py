@@ -13,6 +13,7 @@ from replay.embedded import EmbeddedServer
 from sojourn.bench.chaos.snapshot import Snapshot
 from sojourn.bench.load.acknowledgements import Acknowledgements
 from sojourn.bench.load.actors import Behaviour, SimulatedFleet, Target
+from sojourn.bench.load.crowd import Crowd
 from sojourn.bench.load.drawing import Drawing
 from sojourn.bench.load.held import Held, held_by
 from sojourn.bench.load.ledger import Ledger, Verdict
@@ -22,6 +23,7 @@ from sojourn.bench.load.steps import HALF_CHEETAH
 from sojourn.config import Config
 
 GRADIENT_S = 0.005  # between draws
+MOST_WITH_THREADS = 64  # actors whose own library runs, with its threads
 ACTORS_PER_TRIAL = 1_000  # every trial has actors of its own, so that no number comes twice
 
 
@@ -50,6 +52,7 @@ class Stage:
         self._trial = -1
         self.ledger = Ledger(config.actors.environments, config.actors.segment_steps)
         self.heard = Acknowledgements()
+        self.fleet: SimulatedFleet | Crowd
 
     def __enter__(self) -> "Stage":
         with ExitStack() as ends:
@@ -90,8 +93,11 @@ class Stage:
         self.heard = Acknowledgements()
         target = Target(RUN_ID, self.config.actors, self.config.actors.outage_buffer_bytes, self.ledger, self.heard)
         behaviour = Behaviour(mean_duration_s=self.setting.mean_duration_s, seed=self._seed + self._trial)
-        self.fleet = SimulatedFleet(
-            self.setting.actors, lambda index: self.reached_at, target, behaviour, first=(self._trial + 5) * ACTORS_PER_TRIAL
+        actors, first = self.setting.actors, (self._trial + 5) * ACTORS_PER_TRIAL
+        self.fleet = (
+            Crowd(actors, self.reached_at, target, behaviour, first)
+            if actors > MOST_WITH_THREADS
+            else SimulatedFleet(actors, lambda index: self.reached_at, target, behaviour, first)
         )
         self.drawing = Drawing([self.reached_at], self.config, pause_s=GRADIENT_S)
         self._load.enter_context(self.drawing)

@@ -147,6 +147,13 @@ class TrainingRun:
         os.kill(self.pid(role), signal.SIGKILL)
         return time.monotonic()
 
+    def kill_singly(self, role: str) -> float:
+        """kill -9 of a role that was started singly. Returns when."""
+        process = self._processes.pop(role)
+        process.kill()
+        process.wait()
+        return time.monotonic()
+
     def end(self, role: str) -> float:
         """SIGTERM to a role that was started singly. Returns how long it took to end, after ENDED_S by kill -9."""
         process, began_s = self._processes.pop(role), time.monotonic()

@@ -14,6 +14,7 @@ from sojourn.errors import SojournError
 
 REPLACED_S = 10.0
 GOES_ON_S = 90.0
+SPILLED_BYTES = 200_000
 
 TrainingFault = Callable[[TrainingRun], Found]
 
@@ -43,6 +44,42 @@ def kill_everything(run: TrainingRun) -> Found:
     since_s = run.kill_everything()
     run.resume()
     return _found(run, since_s, before, "")
+
+
+def kill_spilling_actor(run: TrainingRun) -> Found:
+    """The replay is gone until an actor's memory is full and it writes to disk; then the actor dies too."""
+    return _spilled(run, damages=False)
+
+
+def damage_spill(run: TrainingRun) -> Found:
+    """As above, and a byte of the file is changed before anybody reads it."""
+    return _spilled(run, damages=True)
+
+
+def _spilled(run: TrainingRun, *, damages: bool) -> Found:
+    run.kill_singly("replay-0")
+    spill = run.folder / "spill"
+    eventually(lambda: sum(file.stat().st_size for file in spill.glob("*.spill")) > SPILLED_BYTES, "a spill file", GOES_ON_S)
+    since_s = run.kill_singly("actor-0")
+    (file,) = spill.glob("*.spill")
+    size = file.stat().st_size
+    if damages:
+        with file.open("r+b") as body:
+            body.seek(size // 2)
+            byte = body.read(1)
+            body.seek(size // 2)
+            body.write(bytes([byte[0] ^ 0x55]))
+    run.start_role("replay-0")
+    eventually(lambda: run.info() is not None, "the replay service", GOES_ON_S)
+    before = run.standing()
+    run.start_role("actor-0")
+    eventually(lambda: not list(spill.glob(f"{file.stem}.spill")), "the spill file to be delivered", GOES_ON_S)
+    found = _found(run, since_s, before, f"{size:,} bytes had been spilled")
+    if not damages:
+        return found
+    aside = [left.name for left in spill.iterdir() if "damaged" in left.name]
+    broken = found.broken if aside else f"{found.broken}; the damaged file was not put aside".strip("; ")
+    return replace(found, said=f"{found.said}; put aside: {', '.join(aside)}", broken=broken)
 
 
 def end_role(role: str) -> TrainingFault:
