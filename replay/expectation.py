@@ -12,7 +12,7 @@ import numpy as np
 from replay.answers import Facts
 from replay.tally import Tally, split
 from sojourn.config.schema import TableSettings
-from sojourn.durations import BUCKETS, LABEL_KINDS, LABELS, bucket_of, counts_of, product_limit
+from sojourn.durations import BUCKETS, LABEL_KINDS, LABELS, PARTS, by_bucket, counts_of, part_of, product_limit
 
 POINTS = 256  # at which the tally is remembered over a span
 
@@ -47,8 +47,8 @@ class Expectation:
         self._remember(position, span, flat)
 
     def _all_starts(self, tally: Tally, running_s: np.ndarray) -> None:
-        cut = tally.cut + counts_of(bucket_of(running_s), len(BUCKETS))
-        self.durations = product_limit(tally.ended, cut) * (tally.ended.sum() + cut.sum())
+        cut = tally.cut + counts_of(part_of(running_s), PARTS)
+        self.durations = by_bucket(product_limit(tally.ended, cut)) * (tally.ended.sum() + cut.sum())
         self.labels = {kind: counts.copy() for kind, counts in tally.labels.items()}
 
     def _span(self, facts: Facts, newest_version: int, now_s: float) -> tuple[float, float]:
@@ -64,7 +64,7 @@ class Expectation:
         while len(self._points) > 1 and self._points[1][0] <= position - span:
             self._points.popleft()
         first, flat = self._points[0] if self._points else (np.inf, np.zeros(0))
-        return flat if first <= position - span else np.zeros(2 * len(BUCKETS) + len(LABEL_KINDS) * len(LABELS))
+        return flat if first <= position - span else np.zeros(2 * PARTS + len(LABEL_KINDS) * len(LABELS))
 
     def _remember(self, position: float, span: float, flat: np.ndarray) -> None:
         if not self._points or position - self._points[-1][0] >= max(span, 1.0) / POINTS:
@@ -72,6 +72,6 @@ class Expectation:
 
     def _add(self, flat: np.ndarray, draws: int) -> None:
         ended, cut, labels = split(flat)
-        self.durations += draws * product_limit(ended, cut)
+        self.durations += draws * by_bucket(product_limit(ended, cut))
         for kind, counts in zip(LABEL_KINDS, labels, strict=True):
             self.labels[kind] += draws * counts / max(1.0, counts.sum())

@@ -11,6 +11,22 @@ BOUNDS_S = (0.0001, 0.001, 0.003, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0
 BUCKETS = (*(f"{bound:g}" for bound in BOUNDS_S), "inf")
 """Names of the buckets: their upper bounds, values of the label `bucket`."""
 
+SPLIT = 8
+"""Parts of a bucket in which starts are counted: where some are cut off, a law needs to know better when than a bucket says."""
+
+
+def _fine_bounds_s() -> tuple[float, ...]:
+    """Bounds of all parts but the last: SPLIT geometric steps to each bound of BOUNDS_S, and doublings beyond them."""
+    lows = (BOUNDS_S[0] / 10, *BOUNDS_S[:-1])
+    steps = [
+        [low * (high / low) ** (k / SPLIT) for k in range(1, SPLIT)] + [high] for low, high in zip(lows, BOUNDS_S, strict=True)
+    ]
+    return (*(bound for part in steps for bound in part), *(BOUNDS_S[-1] * 2.0**k for k in range(1, SPLIT)))
+
+
+FINE_BOUNDS_S = _fine_bounds_s()
+PARTS = len(BUCKETS) * SPLIT
+
 MOST_LABELS = 8
 LABELS = (*map(str, range(MOST_LABELS)), "other")
 """Names of action and task labels: 0 to 7, and all others together."""
@@ -21,6 +37,17 @@ LABEL_KINDS = ("action", "task")
 def bucket_of(duration_s: np.ndarray) -> np.ndarray:
     """Index into `BUCKETS` of each duration: float64[N] >= 0 to int64[N]."""
     return np.searchsorted(BOUNDS_S, duration_s, side="left")
+
+
+def part_of(duration_s: np.ndarray) -> np.ndarray:
+    """Number of the part of a bucket, in [0, PARTS), of each duration: float64[N] >= 0 to int64[N]."""
+    return np.searchsorted(FINE_BOUNDS_S, duration_s, side="left")
+
+
+def by_bucket(parts: np.ndarray) -> np.ndarray:
+    """Sums over the parts of each bucket: float64[PARTS] to float64[buckets]."""
+    sums: np.ndarray = parts.reshape(len(BUCKETS), SPLIT).sum(axis=1)
+    return sums
 
 
 def label_of(value: np.ndarray) -> np.ndarray:
@@ -34,10 +61,10 @@ def counts_of(places: np.ndarray, size: int, weight: np.ndarray | None = None) -
 
 
 def product_limit(ended: np.ndarray, cut: np.ndarray) -> np.ndarray:
-    """Shares of durations over all starts by bucket, from those that ended and those cut off at an age: float64[B] each.
+    """Shares of durations over all starts by class, from those that ended and those cut off at an age: float64[C] each, ascending.
 
-    The product over buckets of 1 - ended / at risk; what was cut in a bucket was at risk there. Mass beyond the last end goes to
-    the last bucket in which anything was cut.  Returns float64[B] of sum 1, or zeros without a start.
+    The product over classes of 1 - ended / at risk; what was cut in a class was at risk there. Mass beyond the last end goes to
+    the last class in which anything was cut.  Returns float64[C] of sum 1, or zeros without a start.
     Source: Kaplan and Meier 1958; the last convention: Efron 1967.
     """
     at_risk = np.cumsum((ended + cut)[::-1])[::-1]

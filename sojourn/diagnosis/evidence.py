@@ -16,7 +16,7 @@ from sojourn.monitor import DurationRecord
 
 SEED = 7
 LEAK_ALARM = 9.0  # three standard errors, squared: at most one clean run in 370
-UNSEEN = ("failed", "aborted", "crashed")
+CUT = ("aborted", "crashed")  # by something other than the environment
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Evidence:
 
     durations: None where either side has nothing.  labels: by kind, of those that there are.
     actions: learned from.  started: known to the service.
-    in_flight: running now.  lost, killed: shares of the starts.
+    in_flight: running now.  failed, cut, killed: shares of the starts; the first two have no row.
     leak: the score's statistic, NaN without one.  action_gap: of a discrete action given the state, NaN.
     ess_share: of the latest batch.  capped, repaired: shares of the items learned from.
     """
@@ -50,7 +50,8 @@ class Evidence:
     started: float
     in_flight: float
     oldest_s: float
-    lost: float
+    failed: float
+    cut: float
     killed: float
     leak: float
     action_gap: float
@@ -65,6 +66,11 @@ class Evidence:
         """Every law that is known, durations first."""
         durations = {} if self.durations is None else {"durations": self.durations}
         return {**durations, **{f"{kind}s": shares for kind, shares in self.labels.items()}}
+
+    @property
+    def lost(self) -> float:
+        """Share of the starts that ended without a row."""
+        return self.failed + self.cut
 
     @property
     def leaks(self) -> bool:
@@ -87,7 +93,8 @@ def evidence_of(record: DurationRecord, config: Config) -> Evidence:
         started=started,
         in_flight=facts.get("running", 0.0),
         oldest_s=facts.get("oldest_action_s", 0.0),
-        lost=sum(facts.get(f"ended_{kind}", 0.0) for kind in UNSEEN) / max(1.0, started),
+        failed=facts.get("ended_failed", 0.0) / max(1.0, started),
+        cut=sum(facts.get(f"ended_{kind}", 0.0) for kind in CUT) / max(1.0, started),
         killed=facts.get("ended_killed", 0.0) / max(1.0, started),
         leak=facts.get("score_leak", math.nan),
         action_gap=facts.get("action_gap", math.nan),

@@ -37,7 +37,7 @@ def regime_of(config: Config, record: DurationRecord, evidence: Evidence) -> Reg
     if record.facts.get("windows", 0.0) > 0:
         return _windows(table, record)
     if evidence.lost > LOST:
-        return _censoring(evidence)
+        return _censoring(evidence) if evidence.cut > evidence.failed else _failures(evidence)
     return _table_regime(name, table)
 
 
@@ -64,10 +64,20 @@ def _windows(table: TableSettings, record: DurationRecord) -> Regime:
 def _censoring(evidence: Evidence) -> Regime:
     return Regime(
         "censoring",
-        f"{evidence.lost:.1%} of all starts end without a result (failed, aborted, crashed), long ones more often",
+        f"{evidence.lost:.1%} of all starts end without a result, most of them crashed or aborted, long ones more often",
         True,
         "find in RUN/logs why they end, and let them end by environment.step_timeout_s, which delivers them",
         "censoring",
+    )
+
+
+def _failures(evidence: Evidence) -> Regime:
+    return Regime(
+        "failures",
+        f"{evidence.failed:.1%} of all starts fail (the environment raises, or returns NaN or another shape) and are not learned from",
+        True,
+        "let the environment return a failed attempt as a result, with its reward and terminated; RUN/logs say what it raised",
+        "",
     )
 
 

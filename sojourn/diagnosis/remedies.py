@@ -36,7 +36,10 @@ def _lost_on_the_way(table: str, config: Config, regime: Regime) -> tuple[str, .
     changes = [regime.keep] if regime.keep else []
     rule = "" if regime.rule == duration.rule else f" {table}.duration.rule={regime.rule}"
     if regime.loses and regime.rule and (duration.weight != "inclusion" or rule):
-        changes.append(f"{table}.duration.weight=inclusion{rule}: weighs back what is lost, as far as some of it arrives")
+        changes.append(
+            f"{table}.duration.weight=inclusion{rule}{_of_one_step(table, config, regime)}: weighs back what is lost, as far as some "
+            "of it arrives"
+        )
     elif regime.name == "staleness drop":
         changes.append(f"{table}.max_staleness higher: no weight brings back what takes longer than it and one version more")
     if config.learners.ess_floor > 0.0:
@@ -44,3 +47,11 @@ def _lost_on_the_way(table: str, config: Config, regime: Regime) -> tuple[str, .
     if not regime.loses:
         changes.append(RESTARTS)
     return tuple(changes)
+
+
+def _of_one_step(table: str, config: Config, regime: Regime) -> str:
+    """What else is to be set where the rule weighs items of one step."""
+    settings = config.tables[config.learners.table]
+    if regime.rule == "auto" or settings.most_steps == 1:
+        return ""
+    return f" {table}.{'n_step' if settings.item == 'transition' else 'length'}=1"

@@ -50,6 +50,7 @@ def test_the_verdict_follows_the_gap_after_weighting(make_record, make_config, t
         ({}, {"windows": 20.0, "window_dispersion": 0.9}, "windows", "tables.replay.duration.rule=window"),
         ({}, {"windows": 20.0, "window_dispersion": 0.001}, "first of many", "carry unfinished actions over"),
         ({}, {"ended_crashed": 900.0}, "censoring", "tables.replay.duration.rule=censoring"),
+        ({}, {"ended_failed": 900.0, "ended_crashed": 100.0}, "failures", "return a failed attempt as a result"),
         ({}, {}, "FIFO", "restarts of roles"),
     ],
 )
@@ -108,7 +109,9 @@ def test_what_is_in_flight_or_waits_is_no_bias(make_record, make_config):
 
 def test_remarks_name_what_no_weight_brings_back_what_is_cut_killed_and_discounted(make_record, make_config):
     record = make_record({"1": 1000.0}, weights_capped=400.0, ended_killed=80.0, weight_exponent=0.8)
-    said = " ".join(diagnose(record, make_config(max_staleness=1, on_stale="drop")).remarks)
+    config = make_config(max_staleness=1, on_stale="drop")
+    floored = config.model_copy(update={"learners": config.learners.model_copy(update={"ess_floor": 0.3})})
+    said = " ".join(diagnose(record, floored).remarks)
     assert "50.0% of the starts have durations of which none was ever learned from" in said
     assert "5.0% of the weights are cut at tables.replay.duration.cap" in said
     assert "to the power 0.80" in said

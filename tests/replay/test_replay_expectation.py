@@ -13,7 +13,7 @@ from replay.survival import EventTable
 from replay.survival import product_limit as curve
 from replay.tally import Tally
 from sojourn.config.schema import TableSettings
-from sojourn.durations import BOUNDS_S, BUCKETS, bucket_of, product_limit
+from sojourn.durations import BOUNDS_S, BUCKETS, FINE_BOUNDS_S, PARTS, SPLIT, bucket_of, part_of, product_limit
 
 NONE = np.zeros(0)
 FACTS = Facts("replay", 0, 100, 0.0, 1.0, 0, 0, 0.0, False, False, 0.0, 0.0, 0.0, 0, 0, 0, 0, 0, 0, Rule("one"))
@@ -37,6 +37,29 @@ def law(durations: np.ndarray) -> dict[str, float]:
 def test_a_bound_belongs_to_its_bucket_and_everything_has_one():
     durations = np.array([0.0, *BOUNDS_S, 1e9])
     assert bucket_of(durations).tolist() == [0, *range(len(BOUNDS_S)), len(BOUNDS_S)]
+
+
+def test_parts_lie_within_their_buckets():
+    durations = np.array([0.0, *BOUNDS_S, *FINE_BOUNDS_S, 1e9])
+    np.testing.assert_array_equal(part_of(durations) // SPLIT, bucket_of(durations))
+    assert list(FINE_BOUNDS_S) == sorted(FINE_BOUNDS_S)
+    assert len(FINE_BOUNDS_S) == PARTS - 1
+
+
+def test_crashes_at_a_constant_rate_leave_the_law_of_all_starts_as_it_is():
+    """Half the actions take about .15 s and half .6 s; a third of all is cut off, slow ones mostly."""
+    rng = np.random.default_rng(0)
+    lasts_s = np.where(rng.random(20_000) < 0.5, 0.15, 0.6) * np.exp(0.2 * rng.standard_normal(20_000))
+    cut_s = rng.exponential(1.0, 20_000)
+    expectation, tally = Expectation(TableSettings(sampler="fifo")), Tally()
+    count(tally, lasts_s[lasts_s <= cut_s])
+    for age_s in cut_s[cut_s < lasts_s]:
+        tally.lost(float(age_s))
+    expectation.look(tally, NONE, FACTS, 0, 0.0)
+    exact = np.bincount(bucket_of(lasts_s), minlength=len(BUCKETS))
+    naive = np.bincount(bucket_of(lasts_s[lasts_s <= cut_s]), minlength=len(BUCKETS))
+    assert 0.5 * np.abs(expectation.durations / expectation.durations.sum() - exact / exact.sum()).sum() < 0.015
+    assert 0.5 * np.abs(naive / naive.sum() - exact / exact.sum()).sum() > 0.1
 
 
 def test_the_bucketed_law_is_the_kaplan_meier_curve_at_the_bounds():
