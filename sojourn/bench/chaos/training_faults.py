@@ -79,7 +79,8 @@ def _spilled(run: TrainingRun, *, damages: bool) -> Found:
         return found
     aside = [left.name for left in spill.iterdir() if "damaged" in left.name]
     broken = found.broken if aside else f"{found.broken}; the damaged file was not put aside".strip("; ")
-    return replace(found, said=f"{found.said}; put aside: {', '.join(aside)}", broken=broken)
+    said = f"{found.said}; put aside: {', '.join(aside)}"
+    return replace(found, lost=0, left_out=found.lost, said=said, broken=broken)  # what is damaged was never acknowledged
 
 
 def end_role(role: str) -> TrainingFault:
