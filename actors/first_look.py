@@ -7,11 +7,11 @@ import threading
 import time
 from concurrent.futures import Future, wait
 
-from actors.steps import describe
 from actors.watchdog import NO_ACTION_ALLOWANCE_S, TICK_S
 from sojourn.columns import Schema
 from sojourn.config import Config
 from sojourn.config.schema import EnvironmentSettings
+from sojourn.environments import describe
 from sojourn.errors import HungError
 
 

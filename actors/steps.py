@@ -14,31 +14,22 @@ import numpy as np
 
 from actors.outcomes import Beginning, Outcome
 from sojourn.columns import Schema, flatten, leaves
-from sojourn.config import Config
 from sojourn.config.schema import EnvironmentSettings
-from sojourn.environments import make_environment, read_extras, schema_of
+from sojourn.environments import guarded, make_environment, read_extras
 from sojourn.errors import EnvironmentFault, SojournError
 from sojourn.experience import Columns
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
+_MOST_REWARD = float(np.finfo(np.float32).max)
 
 
 def make_checked(
     settings: EnvironmentSettings, schema: Schema, *, simulated_clock: bool = False, render: bool = False
 ) -> "CheckedEnvironment":
     """Make an environment that is checked at every step. Raises EnvironmentFault, or ConfigError for wrappers that do not fit."""
-    environment = guarded(lambda: make_environment(settings, render=render), f"making {settings.id!r}")
+    environment = make_environment(settings, render=render)
     return CheckedEnvironment(environment, schema, settings, simulated_clock=simulated_clock)
-
-
-def describe(settings: EnvironmentSettings, config: Config) -> Schema:
-    """Schema of the environment's experience. Makes one environment and closes it."""
-    environment = guarded(lambda: make_environment(settings), f"making {settings.id!r}")
-    try:
-        return schema_of(environment, config, settings)
-    finally:
-        guarded(environment.close, "close")
 
 
 def reads(method: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
@@ -139,6 +130,8 @@ class _Leaf:
         self._stored[...] = value
         if self._is_float and not math.isfinite(self._flat.dot(self._flat)):
             self._check_finite()
+        elif value.dtype.itemsize > self._stored.dtype.itemsize and not self._is_float and (self._stored != value).any():
+            raise EnvironmentFault(f"{self.name} is {value}, more than its stored {self._stored.dtype} holds")
         return self._stored
 
     def _check_dtype(self, dtype: np.dtype[Any]) -> None:
@@ -168,19 +161,11 @@ def _reward(reward: Any) -> float:
         raise EnvironmentFault(f"reward {reward!r} is no number") from error
     if not math.isfinite(value):
         raise EnvironmentFault(f"reward is {value}")
+    if abs(value) > _MOST_REWARD:
+        raise EnvironmentFault(f"reward {value} is larger than the float32 in which rewards are stored")
     return value
 
 
 def _pair(result: Any) -> tuple[Any, Any]:
     observation, info = result
     return observation, info
-
-
-def guarded(call: Callable[[], Any], what: str) -> Any:
-    """Call the environment; whatever it raises becomes EnvironmentFault, unless it is an error of ours already."""
-    try:
-        return call()
-    except SojournError:
-        raise
-    except (Exception, SystemExit) as error:  # an environment may raise anything: its slot ends, not the actor
-        raise EnvironmentFault(f"{what} raised {type(error).__name__}: {error}") from error

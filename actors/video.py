@@ -11,11 +11,11 @@ import imageio_ffmpeg
 import numpy as np
 
 from actors.episodes import Playing
-from actors.steps import CheckedEnvironment, guarded, make_checked
+from actors.steps import CheckedEnvironment, make_checked
 from sojourn.algorithms import Policy
 from sojourn.columns import Schema
 from sojourn.config.schema import EnvironmentSettings
-from sojourn.environments import render_frame
+from sojourn.environments import guarded, render_frame
 from sojourn.errors import EnvironmentFault
 
 FRAMES_PER_S = 30  # where the environment does not say

@@ -68,11 +68,9 @@ def _with_suited_algorithm(config: Config, target: str, given: Sequence[str]) ->
     from gymnasium.spaces import Box
 
     from sojourn.columns import leaves
-    from sojourn.environments import make_environment
+    from sojourn.environments import describe
 
-    environment = make_environment(config.environment)
-    actions = [leaf for _, leaf in leaves(environment.action_space, "action")]
-    environment.close()
+    actions = [leaf for _, leaf in leaves(describe(config.environment, config).action_space, "action")]
     if any(isinstance(leaf, Box) for leaf in actions):
         return config
     return load_config(None, [f"environment.id={target}", "algorithm=dqn", *given])

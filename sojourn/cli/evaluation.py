@@ -29,9 +29,9 @@ def evaluate_run(
     config, file = run_config(path), policy_file(path, checkpoint)  # a mistake is said before torch is imported
 
     from actors.episodes import episode_seed, evaluate
-    from actors.steps import describe
     from actors.video import film_episode
     from sojourn.algorithms import build_policy
+    from sojourn.environments import describe
 
     schema = describe(config.environment, config)
     policy = build_policy(config, schema)

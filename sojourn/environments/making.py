@@ -3,7 +3,6 @@
 Imports and runs the environment's own code. What a user can get wrong ends as EnvironmentFault or ConfigError in one sentence.
 """
 
-import importlib
 import inspect
 from collections.abc import Callable
 from typing import Any
@@ -12,10 +11,11 @@ import gymnasium as gym
 from gymnasium.envs.registration import load_env_creator
 
 from sojourn.config.schema import EnvironmentSettings
+from sojourn.environments.guarding import guarded
 from sojourn.environments.registry import near_ids, register
 from sojourn.environments.rendering import prepare_rendering, quieten_mujoco
 from sojourn.errors import ConfigError, EnvironmentFault
-from sojourn.plugins import import_attribute
+from sojourn.plugins import import_attribute, import_module
 
 Environment = gym.Env[Any, Any]
 
@@ -25,9 +25,13 @@ def make_environment(settings: EnvironmentSettings, *, render: bool = False) -> 
 
     settings.id: a Gymnasium id, "module:Id" (imports the module, then makes the id) or "package.module:factory" (called with
     the keyword arguments).  render: frames can be asked for with `render_frame`.
-    Raises EnvironmentFault for an unknown id (with near matches), a failed import or refused keyword arguments, and ConfigError
-    for wrappers that do not fit.
+    Raises EnvironmentFault for an unknown id (with near matches), a failed import, refused keyword arguments or whatever else its
+    code raises, and ConfigError for wrappers that do not fit.
     """
+    return guarded(lambda: _made(settings, render), f"environment {settings.id!r}: making it")
+
+
+def _made(settings: EnvironmentSettings, render: bool) -> Environment:
     register()
     kwargs = dict(settings.kwargs)
     factory = _factory_of(settings.id)
@@ -52,7 +56,7 @@ def _factory_of(name: str) -> Callable[..., Any] | None:
     if not separator:
         return None
     try:
-        module = importlib.import_module(module_name)
+        module = import_module(module_name)
     except ImportError as error:
         raise EnvironmentFault(f"environment {name!r}: cannot import {module_name!r}: {error}") from error
     if attribute in gym.registry:

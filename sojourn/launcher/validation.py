@@ -2,8 +2,7 @@
 
 from sojourn.columns import Schema
 from sojourn.config import Config
-from sojourn.config.schema import EnvironmentSettings
-from sojourn.environments import make_environment, schema_of
+from sojourn.environments import describe
 from sojourn.launcher.wiring import fleets
 
 
@@ -25,11 +24,4 @@ def validate_all(config: Config) -> None:
 
 def _schemas(config: Config) -> list[Schema]:
     settings = [fleet.environment or config.environment for fleet in fleets(config).values() if fleet.replicas]
-    return [_schema(config, each) for each in {repr(each): each for each in [config.environment, *settings]}.values()]
-
-
-def _schema(config: Config, settings: EnvironmentSettings) -> Schema:
-    environment = make_environment(settings)
-    schema = schema_of(environment, config, settings)
-    environment.close()
-    return schema
+    return [describe(each, config) for each in {repr(each): each for each in [config.environment, *settings]}.values()]

@@ -54,7 +54,7 @@ class Counting(gym.Env[np.ndarray, Any]):
         fault = self._fault_now()
         observation = self._wrong(fault)
         ended = self._step == self._length
-        reward = float("nan") if fault == "reward" else float(self._step)
+        reward = {"reward": float("nan"), "huge reward": -1e39}.get(fault, float(self._step))
         if fault == "tuple":
             return observation, reward
         info = {"duration_s": 100.0 + self._step, "parts": np.arange(self._step), "pair": [self._step, -self._step]}

@@ -19,11 +19,11 @@ from actors.lives import Seeds, count_life
 from actors.measures import ActorMeasures
 from actors.role import Actor
 from actors.rollout import RolloutParts
-from actors.steps import describe
 from replay.client import LaneCounts, Pace, RunningAction
 from sojourn.algorithms import build_algorithm, build_policy
 from sojourn.config import Config
 from sojourn.config.schema import EnvironmentSettings
+from sojourn.environments import describe
 from sojourn.experience import ParameterSnapshot, Segment
 from sojourn.metrics import Metrics
 from sojourn.parameters.client import Publisher

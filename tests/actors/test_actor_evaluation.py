@@ -14,10 +14,10 @@ import pytest
 from actors import evaluation
 from actors.best import Record, append_result, keep_best, read_record
 from actors.episodes import Evaluation, evaluate
-from actors.steps import describe
 from actors.video import film_episode
 from sojourn.algorithms import build_algorithm
 from sojourn.config import Config
+from sojourn.environments import describe
 from sojourn.errors import EnvironmentFault
 from sojourn.experience import ParameterSnapshot
 from sojourn.parameters import role as parameters_role

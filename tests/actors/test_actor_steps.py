@@ -7,8 +7,9 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from actors.steps import CheckedEnvironment, describe, make_checked
+from actors.steps import CheckedEnvironment, _Leaf, make_checked
 from sojourn.config import Config
+from sojourn.environments import describe
 from sojourn.errors import EnvironmentFault
 
 ACTION = np.zeros(2, np.float32)
@@ -29,6 +30,7 @@ def checked(config: Config) -> CheckedEnvironment:
         ("nan", "observation holds nan at flat index 1"),
         ("inf", "observation holds inf at flat index 1"),
         ("reward", "reward is nan"),
+        ("huge reward", r"reward -1e\+39 is larger than the float32"),
         ("shape", r"observation has shape \(4,\), the space says \(3,\)"),
         ("dtype", "observation has dtype <U32, stored is float32"),
         ("tuple", "step raised ValueError: not enough values"),
@@ -73,6 +75,14 @@ def test_a_float64_that_overflows_its_stored_float32_is_a_fault(configured: Call
     environment.environment.unwrapped._observe = lambda: np.array([1e300, 0.0, 0.0])
     with pytest.raises(EnvironmentFault, match="observation holds inf at flat index 0"), np.errstate(over="ignore"):
         environment.step(ACTION, 0.0)
+
+
+def test_an_integer_that_its_stored_dtype_cannot_hold_is_a_fault(configured: Callable[..., Config]):
+    narrow = gym.spaces.Box(-100, 100, (2,), np.int16)
+    leaf = _Leaf("observation", narrow, "int16")
+    assert leaf.checked(np.array([100, -100], np.int64)).tolist() == [100, -100]
+    with pytest.raises(EnvironmentFault, match="more than its stored int16 holds"):
+        leaf.checked(np.array([0, 70_000], np.int64))
 
 
 @pytest.mark.filterwarnings("ignore:overflow encountered")  # NumPy says once that the quick check did not suffice

@@ -6,8 +6,9 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
+from sojourn.config import Config
 from sojourn.config.schema import EnvironmentSettings
-from sojourn.environments import make_environment, render_frame
+from sojourn.environments import describe, make_environment, render_frame
 from sojourn.errors import ConfigError, EnvironmentFault
 
 
@@ -31,6 +32,41 @@ def test_an_environment_is_made_by_id_or_factory_and_steps(name):
     observation, _ = environment.reset(seed=0)
     assert environment.observation_space.contains(observation)
     environment.close()
+
+
+BROKEN = """
+import gymnasium as gym, sys
+class Bare(gym.Env): pass
+class Stuck(Bare):
+    observation_space = action_space = gym.spaces.Discrete(2)
+    def close(self): raise OSError("it does not let go")
+def unplugged(): raise RuntimeError("the robot is not plugged in")
+def leaving(): sys.exit("no licence")
+def wrapping(environment): raise KeyError("no such joint")
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "wrappers", "said"),
+    [
+        ("unplugged", (), "RuntimeError: the robot is not plugged in .*broken_environments.py:7"),
+        ("leaving", (), "SystemExit: no licence .*broken_environments.py:8"),
+        ("Bare", (), "AttributeError: 'Bare' object has no attribute 'observation_space'"),
+        ("Stuck", (), "close raised OSError: it does not let go .*broken_environments.py:6"),
+        ("Stuck", ("broken_environments:wrapping",), "KeyError: 'no such joint' .*broken_environments.py:9"),
+        ("unfinished:make", (), "SyntaxError: "),
+        ("quitting:make", (), "SystemExit: 3"),
+        (".:make", (), r"cannot import '\.'"),
+        (":make", (), "cannot import ''"),
+    ],
+)
+def test_whatever_a_users_code_raises_is_one_sentence_with_its_line(name, wrappers, said, tmp_path, monkeypatch):
+    for module, text in (("broken_environments", BROKEN), ("unfinished", "def make(:"), ("quitting", "raise SystemExit(3)")):
+        (tmp_path / f"{module}.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    settings = EnvironmentSettings(id=name if ":" in name else f"broken_environments:{name}", wrappers=wrappers)
+    with pytest.raises(EnvironmentFault, match=said):
+        describe(settings, Config())
 
 
 @pytest.mark.parametrize("name", ["Pendulum-v1", "gymnasium.envs.classic_control.pendulum:PendulumEnv"])
