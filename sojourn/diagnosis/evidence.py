@@ -118,27 +118,34 @@ class _Comparison:
         queued = facts.get("prefetched_batches", 0.0) * config.learners.batch_size
         waiting, running = facts.get("items", 0.0), facts.get("running", 0.0)
         started = max(1.0, facts.get("started", 0.0))
+        self._lost = sum(facts.get(f"ended_{kind}", 0.0) for kind in ("failed", *CUT)) / started
         once = table.sampler == "fifo"
         self._drawn_from = math.inf if once else started
         self._unsettled = (running + waiting + queued) / started if once else running / (waiting or started)
 
     def durations(self, buckets: Mapping[str, np.ndarray]) -> Shares | None:
         squares = buckets["collected_squares"], buckets["weighted_squares"]
-        return self._shares(buckets["expected"], buckets["collected"], buckets["weighted"], squares)
+        return self._shares(buckets["expected"], buckets["collected"], buckets["weighted"], squares, self._unsettled)
 
     def labels(self, kind: str) -> Shares | None:
-        """Squares of labels are not counted: they are taken as those of all actions together."""
+        """Squares of labels are not counted: they are taken as those of all actions together. What was lost has no label."""
         counts = {name: as_array(of_kind.get(kind, {}), LABELS) for name, of_kind in self._record.labels.items()}
         squares = []
         for name in ("collected", "weighted"):
             everything = sum(self._record.buckets.get(f"{name}_squares", {}).values())
             squares.append(_law(counts[name]) * everything)
-        return self._shares(counts["expected"], counts["collected"], counts["weighted"], (squares[0], squares[1]))
+        unsettled = self._unsettled + self._lost
+        return self._shares(counts["expected"], counts["collected"], counts["weighted"], (squares[0], squares[1]), unsettled)
 
     def _shares(
-        self, expected: np.ndarray, collected: np.ndarray, weighted: np.ndarray, squares: tuple[np.ndarray, np.ndarray]
+        self,
+        expected: np.ndarray,
+        collected: np.ndarray,
+        weighted: np.ndarray,
+        squares: tuple[np.ndarray, np.ndarray],
+        unsettled: float,
     ) -> Shares | None:
-        common = {"drawn_from": self._drawn_from, "together": self._together, "unsettled": self._unsettled}
+        common = {"drawn_from": self._drawn_from, "together": self._together, "unsettled": unsettled}
         before = gap(expected, collected, squares[0], self._rng, **common)
         after = gap(expected, weighted, squares[1], self._rng, error=self._error, **common)
         if before is None or after is None:

@@ -95,6 +95,15 @@ def test_a_shift_of_tasks_is_a_gap_of_states(make_record, make_config):
     assert any(line.startswith("states     gap 0.250") for line in told(diagnosis))
 
 
+def test_labels_of_lost_actions_are_not_known_and_make_no_gap(make_record, make_config):
+    """Weighting by censoring rightly moves the shares of labels away from those of the rows that arrived."""
+    crashed = make_record(QUICK, HALF, ended_crashed=1_600.0)
+    crashed.labels["expected"]["action"] = {"0": 5_000.0, "1": 3_000.0}
+    crashed.labels["collected"]["action"] = {"0": 5_000.0, "1": 3_000.0}
+    crashed.labels["weighted"]["action"] = {"0": 4_000.0, "1": 4_000.0}
+    assert diagnose(crashed, make_config(duration={"rule": "censoring"})).verdict is Verdict.REPAIRED
+
+
 def test_too_little_is_said_to_be_too_little(make_record, make_config):
     diagnosis = diagnose(make_record(QUICK, scale=0.15), make_config())
     assert diagnosis.verdict is Verdict.UNKNOWN
