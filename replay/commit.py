@@ -10,15 +10,32 @@ from dataclasses import dataclass, field
 
 # One transaction of the shard: nothing of it is visible before all of it is.
 # KEYS: owner, chunks, fences, pages.
-# ARGV: this service's incarnation; number of chunks, then id, header, body, checksum of each; number of fences, then field and
+# ARGV: this service's incarnation; first row of the newest chunk that the server must have had before, 0 if any; number of chunks, then id, header, body, checksum of each; number of fences, then field and
 #       value of each; number of pages, then name and bytes of each (none: delete it); then ids of chunks to delete.
-# Returns OK, or the error NOTOWNER when another service has taken over, before anything is changed. A server without room
-# refuses the first write, so that a commit is never half there.
+# Returns OK, or before anything is changed the error NOTOWNER when another service has taken over, or LOST when the server came back
+# without the owner or the newest chunk: the client library connects again by itself, so that nobody else would notice. A server
+# without room refuses the first write, so that a commit is never half there.
 COMMIT = """
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then
+local owner = redis.call('GET', KEYS[1])
+local newest = tonumber(ARGV[2])
+local function top()
+  if redis.call('EXISTS', KEYS[2]) == 0 then
+    return 0
+  end
+  local about = redis.call('XINFO', 'STREAM', KEYS[2])
+  for i = 1, #about, 2 do
+    if about[i] == 'last-generated-id' then
+      return tonumber(string.match(about[i + 1], '^%d+'))
+    end
+  end
+end
+if not owner or (newest > 0 and top() < newest) then
+  return redis.error_reply('LOST the server came back without what it had acknowledged')
+end
+if owner ~= ARGV[1] then
   return redis.error_reply('NOTOWNER another replay service has taken over this shard')
 end
-local at = 2
+local at = 3
 local function repeated(step, act)
   local count = tonumber(ARGV[at])
   at = at + 1
@@ -102,9 +119,9 @@ class Commit:
     pages: Mapping[str, bytes] = field(default_factory=dict)
     freed: Sequence[int] = ()
 
-    def arguments(self, owner: int) -> list[bytes | str | int]:
+    def arguments(self, owner: int, newest_row: int) -> list[bytes | str | int]:
         """ARGV of the commit script."""
-        arguments: list[bytes | str | int] = [owner, len(self.chunks)]
+        arguments: list[bytes | str | int] = [owner, newest_row, len(self.chunks)]
         for chunk in self.chunks:
             header = chunk.header()
             arguments += [f"{chunk.first_row}-0", header, chunk.body, checksum(header, chunk.body)]

@@ -1,6 +1,6 @@
 """Which server settings each durability level needs, and what a server that cannot give a level is told.
 
-Pure: no I/O. The levels are those of `replay.durability`; docs/operations.md tells what an acknowledgement survives at each.
+Pure: no I/O. The levels are those of `replay.durability`; docs/running.md tells what an acknowledgement survives at each.
 """
 
 from dataclasses import dataclass

@@ -136,17 +136,18 @@ class RedisStore:
         if owner != self.owner:
             raise NotOwnerError(f"another replay service, {owner}, has taken over this shard")
 
-    async def commit(self, commit: Commit) -> None:
+    async def commit(self, commit: Commit, newest_row: int = 0) -> None:
         """Make it durable, and wait for the copies that the level needs.
 
+        newest_row: first row of the newest chunk that was acknowledged; a server that has lost it is unavailable (`reclaim`).
         Raises TierFullError, NotOwnerError, or UnavailableError, after which it may or may not have landed (`last_row`).
         """
         with translated(self.url):
             try:
-                answers = await self._send(commit)
+                answers = await self._send(commit, newest_row)
             except NoScriptError:
                 self._sha = await self._client.script_load(COMMIT)
-                answers = await self._send(commit)
+                answers = await self._send(commit, newest_row)
         self._check_copies(answers)
         if self.confirm.written:
             await self._until_written()
@@ -160,10 +161,10 @@ class RedisStore:
         with translated(self.url):
             await self._client.unlink(self.key("nothing"))
 
-    async def _send(self, commit: Commit) -> list[Any]:
+    async def _send(self, commit: Commit, newest_row: int) -> list[Any]:
         keys = [self.key(name) for name in ("owner", "chunks", "fences", "pages")]
         pipe = self._client.pipeline(transaction=False)
-        pipe.evalsha(self._sha, len(keys), *keys, *commit.arguments(self.owner))
+        pipe.evalsha(self._sha, len(keys), *keys, *commit.arguments(self.owner, newest_row))
         if self.confirm.local_syncs:
             pipe.execute_command("WAITAOF", self.confirm.local_syncs, 0, CONFIRM_TIMEOUT_MS)
         if self.confirm.replicas:

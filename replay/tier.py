@@ -57,7 +57,7 @@ class DurableTier:
         waits_s = backoff_s(self._random)
         while True:
             try:
-                await self.store.commit(commit)
+                await self.store.commit(commit, self._newest_row)
             except TierFullError as error:
                 self._say(f"full: {error}")
                 await asyncio.sleep(next(waits_s))
@@ -81,7 +81,7 @@ class DurableTier:
     async def try_write(self, commit: Commit) -> bool:
         """Try once; False if the server is gone or full. For what will be written again soon anyway."""
         try:
-            await self.store.commit(commit)
+            await self.store.commit(commit, self._newest_row)
         except TierFullError as error:
             self._say(f"full: {error}")
             return False
@@ -128,6 +128,7 @@ class DurableTier:
             await self.store.set_schema(standing.schema_json)
         await self.store.commit(Commit(chunks=lost, fences=standing.fences))
         self.reappended += len(lost)
+        self._newest_row = lost[-1].first_row if lost else top  # what is gone for good is not asked for again
 
     async def _rest_of(self, commit: Commit) -> Commit:
         """After an unknown end: the commit without the chunks that had landed. It is sent again for its confirmation."""

@@ -257,7 +257,6 @@ class Valkey:
 
     async def start(self) -> "Valkey":
         """Start it and wait until it has read its files; no file of it can grow above `largest_file_bytes`, as on a full disk."""
-        limits = (self.largest_file_bytes, self.largest_file_bytes)
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 self._command,
@@ -265,8 +264,8 @@ class Valkey:
                 stdout=log,
                 stderr=log,
                 restore_signals=False,  # like us it ignores SIGXFSZ, and sees the error
-                preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limits),
             )
+        resource.prlimit(self._process.pid, resource.RLIMIT_FSIZE, (self.largest_file_bytes, self.largest_file_bytes))
         async with asyncio.timeout(DEADLINE_S):
             while ping(self.socket) != b"+PONG\r\n":
                 assert self._process.poll() is None, (self.folder / "log").read_text()

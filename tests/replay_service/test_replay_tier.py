@@ -1,6 +1,7 @@
 """The durable tier against a real Valkey: what a commit keeps, what an outage costs, who may write."""
 
 import asyncio
+import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -138,8 +139,8 @@ async def test_a_commit_that_landed_before_the_connection_broke_is_not_written_t
     tier = make_tier(store, server)
     commit, broken = store.commit, []
 
-    async def commit_then_lose_the_answer(wanted: Commit) -> None:
-        await commit(wanted)
+    async def commit_then_lose_the_answer(wanted: Commit, newest_row: int) -> None:
+        await commit(wanted, newest_row)
         if not broken:
             broken.append(wanted)
             raise UnavailableError("connection reset")
@@ -158,6 +159,44 @@ async def test_chunks_that_the_server_lost_are_appended_again(store: RedisStore,
     assert await rows_of(store) == [1, 11]
     assert await store.fences() == {"actor-0/7": "1 live"}
     assert await store.schema_json() == b"{}"
+
+
+async def test_a_server_that_came_back_empty_unnoticed_is_given_everything_again(
+    store: RedisStore, server: EmbeddedServer
+) -> None:
+    """The client library connects again by itself: no error tells that there was an outage."""
+    tier = make_tier(store, None)
+    await tier.write(Commit([make_chunk(1)]))
+    server.stop()
+    shutil.rmtree(server.folder / "0")
+    server.ensure_running()
+    await tier.write(Commit([make_chunk(11)], {"actor-0/7": "2 live"}))
+    assert await rows_of(store) == [1, 11]
+    assert await store.fences() == {"actor-0/7": "2 live"}
+
+
+async def test_a_server_that_came_back_without_its_newest_chunk_unnoticed_is_given_it_again(
+    store: RedisStore, server: EmbeddedServer, tmp_path: Path
+) -> None:
+    """As a replica that lagged, behind the same address."""
+    tier = make_tier(store, None)
+    await tier.write(Commit([make_chunk(1)]))
+    shutil.copytree(server.folder / "0", tmp_path / "earlier")
+    await tier.write(Commit([make_chunk(11)]))
+    kill(server)
+    shutil.rmtree(server.folder / "0")
+    (tmp_path / "earlier").rename(server.folder / "0")
+    server.ensure_running()
+    await tier.write(Commit([make_chunk(21)]))
+    assert await rows_of(store) == [1, 11, 21]
+    assert tier.reappended == 1
+
+
+async def test_writing_goes_on_when_what_the_server_lost_is_nowhere_any_more(store: RedisStore) -> None:
+    tier = make_tier(store, None)
+    tier.start_behind(500)  # of a former life of the service
+    await tier.write(Commit([make_chunk(511)]))
+    assert await rows_of(store) == [511]
 
 
 async def test_disk_waits_for_the_sync_of_the_append_only_file(store: RedisStore) -> None:
