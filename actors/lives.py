@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
-from replay.client import service_info
+from replay.client import service_info, shard_for
 from sojourn.roles import Address, RoleContext
 from sojourn.seeds import lane_seed
 
 
 def shard_of(context: RoleContext) -> Address:
-    """The shard to which this actor is pinned."""
-    return context.replay[context.index % len(context.replay)]
+    """The shard to which this life of the actor is pinned."""
+    return context.replay[shard_for(context.name, range(len(context.replay)))]
 
 
 class Seeds:

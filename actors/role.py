@@ -98,6 +98,7 @@ def _connect(
             metrics=metrics,
             stop=leaving,
             give_up=context.stop,
+            shards=dict(enumerate(context.replay)),
         )
     except UnavailableError:
         if context.stop.is_set():

@@ -9,7 +9,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from protos import replay_pb2 as pb
@@ -59,12 +59,14 @@ class ActorConnection:
         heartbeat_gap_s: float = AT_ONCE_GAP_S,
         acknowledged: Acknowledged | None = None,
         spill: SpillSettings | None = None,
+        shards: Mapping[int, Address] | None = None,
     ) -> None:
         """Deliver what former lives spilled, then say hello, waiting up to `timeout_s` for the service, or until `give_up` is set.
 
         now_s: clock of the segments' `started_at_s`, on which ages are reckoned; a simulated one with `duration.clock: env`.
         heartbeat_gap_s: least time between two heartbeats, unless `heard` asks for one.  acknowledged: told of every acknowledgement.
         buffer_bytes: of messages kept in memory.  spill: where further ones are kept; None: nowhere.
+        shards: addresses by shard, to which messages that former lives spilled for another one are delivered.
         stop: once set, nothing blocks: this constructor gives up, and what `insert` is given is kept, beyond the buffer's bound
         if need be. Raises UnavailableError when there is no service in time, ContractError when it refuses this run, schema or token.
         """
@@ -85,7 +87,9 @@ class ActorConnection:
         )
         give_up = give_up or self._stop
         if spill is not None:
-            deliver_former_lives(spill, Heir(address, hello, fleet, schema, self._metrics, token, give_up, timeout_s))
+            deliver_former_lives(
+                spill, Heir(address, hello, fleet, schema, self._metrics, token, give_up, timeout_s, shards or {})
+            )
         self._link = Link(address, hello, token)
         session = self._link.session(timeout_s=timeout_s, give_up=give_up)
         self._metrics.gauge("sojourn_actor_replay_sessions").set_function(lambda: self._link.sessions)

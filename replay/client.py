@@ -8,6 +8,7 @@ from replay.exported import ExportedRows, exported_rows
 from replay.facts import ReplayFacts, TableFacts
 from replay.heartbeat import LaneCounts, Pace, RunningAction
 from replay.learner_connection import LearnerConnection
+from replay.placement import shard_for
 from replay.service_info import ClientInfo, ServiceInfo, TableInfo, service_info
 from replay.spill import SpillSettings
 from replay.weighting import Weighting
@@ -28,4 +29,5 @@ __all__ = [
     "Weighting",
     "exported_rows",
     "service_info",
+    "shard_for",
 ]

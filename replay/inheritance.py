@@ -6,7 +6,8 @@ message that the service has, and ends that life. Only then does the new life sa
 
 import logging
 import threading
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from protos import replay_pb2 as pb
 from replay.chunker import Chunker
@@ -27,7 +28,10 @@ LOOK_S = 0.1  # how soon a stop is heard
 
 @dataclass(frozen=True)
 class Heir:
-    """The new life. hello: what it will say; a former life whose own words are damaged is delivered with these."""
+    """The new life. hello: what it will say; a former life whose own words are damaged is delivered with these.
+
+    shards: addresses by shard, since a former life may be pinned to another one; its messages go nowhere else.
+    """
 
     address: Address
     hello: pb.HelloRequest
@@ -37,10 +41,11 @@ class Heir:
     token: str
     give_up: threading.Event
     timeout_s: float
+    shards: Mapping[int, Address] = field(default_factory=dict)
 
 
 def deliver_former_lives(spill: SpillSettings, heir: Heir) -> None:
-    """Deliver every file that a dead life of this client left for the shard at this address.
+    """Deliver every file that a dead life of this client left, to its shard.
 
     Raises UnavailableError when there is no service in time, or `give_up` is set. A file that the service refuses is set aside.
     """
@@ -68,12 +73,15 @@ def hello_of(opening: bytes, incarnation: int, heir_hello: pb.HelloRequest) -> p
 
 def deliver(file: SpillFile, hello: pb.HelloRequest, shard_index: int, heir: Heir) -> None:
     """Send one file and wait until all of it is acknowledged. Raises why that is not possible."""
-    link = Link(heir.address, hello, heir.token)
+    link = Link(heir.shards.get(shard_index, heir.address), hello, heir.token)
     try:
         session = link.session(timeout_s=heir.timeout_s, give_up=heir.give_up)
         if session.hello.shard_index != shard_index:
             LOG.warning(
-                "%s belongs to shard %d, this actor now to %d: it stays", file.path, shard_index, session.hello.shard_index
+                "%s belongs to shard %d, which is unknown; shard %d answered: it stays",
+                file.path,
+                shard_index,
+                session.hello.shard_index,
             )
             return
         file.begin_at(session.hello.last_message_number + 1)

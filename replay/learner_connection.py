@@ -20,6 +20,7 @@ from replay.link import Link, Session, end_window, keep_open_in_thread
 from replay.rules import reads_start_log
 from replay.sample_stream import SampleStream
 from replay.shards import AcrossShards, Composed, WholeBatches
+from replay.start_summary import Summaries
 from replay.weighting import Weigher
 from sojourn.columns import Schema
 from sojourn.config.schema import LearnerSettings, TableSettings
@@ -99,6 +100,7 @@ class LearnerConnection:
         self._arrived = threading.Condition()
         self._fault: SojournError | None = None
         self._shards: list[_Shard] = []
+        self._merged: tuple[TableFacts, Summaries, TableFacts] = TableFacts(), (), TableFacts()
         self.waited_s = 0.0
         hello = pb.HelloRequest(
             contract_version=CONTRACT_VERSION,
@@ -138,12 +140,21 @@ class LearnerConnection:
         return Batch(self._table, composed.columns, composed.info, weighted.loss_weight, weighted.factors, weighted.errors)
 
     def _with_start_logs(self, facts: TableFacts, timeout_s: float) -> TableFacts:
-        """With what all shards say of their starts, also those that this batch has nothing of: their counts belong together."""
-        until_s = time.monotonic() + timeout_s
-        with self._arrived:
-            while any(shard.is_expected for shard in self._shards):
-                self._wait(until_s, f"not every shard has said what it knows of starts within {timeout_s:g} s")
-            return replace(facts, start_log=tuple(shard.stream.start_summary for shard in self._shards))
+        """With what all shards say of their starts, also those that this batch has nothing of: their counts belong together.
+
+        Batches of one message have one answer; for the others it takes no lock, since the streams' threads hold it often.
+        """
+        if any(shard.is_expected for shard in self._shards):
+            until_s = time.monotonic() + timeout_s
+            with self._arrived:
+                while any(shard.is_expected for shard in self._shards):
+                    self._wait(until_s, f"not every shard has said what it knows of starts within {timeout_s:g} s")
+        summaries = tuple([shard.stream.start_summary for shard in self._shards])
+        told, known, merged = self._merged
+        if told is not facts or known != summaries:
+            merged = replace(facts, start_log=summaries)
+            self._merged = facts, summaries, merged
+        return merged
 
     def update_priorities(self, update: PriorityUpdate) -> None:
         """Queue new priorities for the shards that hold the items; the latest of a key wins."""
@@ -221,6 +232,8 @@ class LearnerConnection:
         for table in reply.tables:
             if table.facts.name == self._table:
                 shard.stream.told(table.facts)
+        if not reply.schema_json and not reply.recovering:
+            shard.stream.learned(TableFacts(name=self._table))  # no actor has said hello there: it is empty, not late
         with self._arrived:
             shard.answered = True
             self._arrived.notify_all()

@@ -287,6 +287,24 @@ def test_what_a_closing_actor_cannot_deliver_is_delivered_by_its_next_life(durab
     second.close()
 
 
+def test_what_a_former_life_spilled_goes_to_its_own_shard_when_the_actor_has_moved(make_service: Any, make_segment: MakeSegment):
+    old, new = make_service(replay={"durability": "process"}), make_service(replay={"durability": "process"})
+    first = spilling(old)
+    first.insert(make_segment(0, 0))
+    assert first.drain(10.0)
+    old.stop()
+    first.insert(make_segment(0, 8))
+    first.close()
+
+    old.start()
+    second = spilling(new, shards={0: old.address, 1: new.address})
+    second.insert(make_segment(0, 0))
+    assert second.drain(10.0)
+    assert (old.info().env_steps, new.info().env_steps) == (16, 8)
+    assert not spilled(old)
+    second.close()
+
+
 def test_the_file_of_a_life_that_was_replaced_long_ago_still_arrives(durable: Any, make_segment: MakeSegment):
     first = spilling(durable)
     first.insert(make_segment(0, 0))
