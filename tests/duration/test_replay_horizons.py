@@ -176,6 +176,15 @@ def test_what_loses_actions_in_two_ways_is_named_with_what_to_write():
         TableSettings.model_validate({"max_staleness": 4, "on_stale": "drop", "remover": "start_age", "horizon_s": 60.0})
 
 
+@pytest.mark.parametrize("rule", ["window", "episode_window", "censoring"])
+def test_one_weight_is_wrong_for_the_steps_of_an_item_that_was_cut_short(rule):
+    for many, key in (({"n_step": 3}, "n_step"), ({"item": "segment", "length": 5}, "length")):
+        with pytest.raises(Impossible, match=rf"{rule} weighs items of one step.*write {key}: 1"):
+            TableSettings.model_validate({**many, "duration": {"rule": rule}})
+        TableSettings.model_validate({**many, key: 1, "duration": {"rule": rule}})
+        TableSettings.model_validate({**many, "duration": {"rule": rule, "weight": "none"}})
+
+
 def test_a_stale_item_is_weighed_by_the_age_of_its_first_step_since_that_steps_version_decides(world, kit):
     """Two steps of 10 s each are one item: its first action began 20 s before, the last one 10 s before."""
     table = world(max_staleness=4, on_stale="drop", item="segment", length=2)
