@@ -13,6 +13,9 @@ SojournError
 A message says what happened, with which values, and what to try. `exit_code` is what the command line ends with.
 """
 
+INTERRUPTED = 130
+"""Exit code where a person ended the program at once; the shell's for SIGINT."""
+
 
 class SojournError(Exception):
     """Base of all; shown to a user as one message, without a stack trace."""

@@ -4,13 +4,30 @@ Importing this package imports no torch, Ray, Gymnasium or plotting: a command i
 """
 
 import os
+import signal
 import sys
+from types import FrameType
 
-from sojourn.errors import SojournError
+from sojourn.errors import INTERRUPTED, SojournError
 
 
 def main() -> None:
-    """Run the program. A mistake of the user's ends as one message and a code of `sojourn/errors.py`, without a stack trace."""
+    """Run the program. A mistake of the user's ends as one message and a code of `sojourn/errors.py`, without a stack trace.
+
+    So does a signal, wherever the program is; while a run goes, `sojourn.launcher.interrupts` takes signals.
+    """
+    signal.signal(signal.SIGTERM, _terminated)
+    try:
+        _run()
+    except KeyboardInterrupt:
+        _leave()
+    except SystemExit as end:
+        if end.code == INTERRUPTED:
+            _leave()
+        raise
+
+
+def _run() -> None:
     from sojourn.cli.app import app
 
     sys.path.append(os.getcwd())  # `my_module:make` lies beside the user; last, so that it hides no package
@@ -21,3 +38,14 @@ def main() -> None:
         sys.exit(error.exit_code)
     except BrokenPipeError:
         sys.exit(0)  # the reader of our output went away: `sojourn list envs | head`
+
+
+def _terminated(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _leave() -> None:
+    """End at once. Threads of a serial run may still be in native code, which aborts the process if Python winds up around them."""
+    print("sojourn: interrupted", file=sys.stderr, flush=True)
+    sys.stdout.flush()
+    os._exit(INTERRUPTED)

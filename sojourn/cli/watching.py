@@ -1,6 +1,7 @@
 """`sojourn status` and `sojourn top`: how does a run fare, seen from outside? Reads its folder and asks its roles; changes nothing."""
 
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -47,7 +48,7 @@ def show_top(
         show_status(str(path))
         return
     end_s = time.monotonic() + (seconds or float("inf"))
-    with Monitor(path, config.learners.table) as monitor, Display(config, str(path)) as display:
+    with suppress(KeyboardInterrupt), Monitor(path, config.learners.table) as monitor, Display(config, str(path)) as display:
         while True:
             display.show(_with_restarts(monitor.read(), path))
             if not is_driven(path) or time.monotonic() + SPAN_S > end_s:

@@ -6,7 +6,6 @@ from types import FrameType, TracebackType
 from typing import Any
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-INTERRUPTED = 130  # exit code after a second signal, the shell's for SIGINT
 
 
 class Interrupts:

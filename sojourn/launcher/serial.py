@@ -10,10 +10,11 @@ from pathlib import Path
 from types import TracebackType
 
 from sojourn.config import Config
+from sojourn.errors import INTERRUPTED
 from sojourn.launcher.drive import OnProgress, drive
 from sojourn.launcher.guard import guarded
 from sojourn.launcher.host import Ended
-from sojourn.launcher.interrupts import INTERRUPTED, Interrupts
+from sojourn.launcher.interrupts import Interrupts
 from sojourn.launcher.leftovers import end_embedded_servers, forget_announcements
 from sojourn.launcher.validation import validate_all
 from sojourn.launcher.wiring import ENTRY, Part

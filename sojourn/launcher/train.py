@@ -7,9 +7,10 @@ from functools import partial
 from pathlib import Path
 
 from sojourn.config import Config
+from sojourn.errors import INTERRUPTED
 from sojourn.launcher.drive import OnProgress, drive
 from sojourn.launcher.guard import guarded
-from sojourn.launcher.interrupts import INTERRUPTED, Interrupts
+from sojourn.launcher.interrupts import Interrupts
 from sojourn.launcher.leftovers import end_embedded_servers, forget_announcements
 from sojourn.launcher.ray_session import RaySession, cluster_ray, local_ray, temporary_folder
 from sojourn.launcher.validation import validate_all

@@ -21,9 +21,8 @@ import pytest
 
 from replay.client import ServiceInfo, service_info
 from sojourn.config.load import load_config
-from sojourn.errors import SojournError, UnavailableError
+from sojourn.errors import INTERRUPTED, SojournError, UnavailableError
 from sojourn.launcher import ask_to_scale
-from sojourn.launcher.interrupts import INTERRUPTED
 from sojourn.parameters.client import latest_version
 from sojourn.roles import Announcement, announced, announced_address
 
