@@ -25,6 +25,7 @@ class Coins:
     seen: str = "a coin"
     trials: int = 5
     alone: bool = False
+    needs_root: bool = False
     opened_times: int = 0
 
     @contextmanager

@@ -9,6 +9,7 @@ import numpy as np
 
 from sojourn.bench.chaos import faults, training_faults
 from sojourn.bench.chaos.faults import Fault
+from sojourn.bench.chaos.lossy import trial_in_a_namespace
 from sojourn.bench.chaos.snapshot import Snapshot
 from sojourn.bench.chaos.stage import Setting, Stage
 from sojourn.bench.chaos.training import TrainingRun
@@ -60,6 +61,8 @@ class Row(Protocol):
     def trials(self) -> int: ...
     @property
     def alone(self) -> bool: ...
+    @property
+    def needs_root(self) -> bool: ...
 
     def opened(self, snapshots: Snapshots, seed: int, most_steps: int) -> AbstractContextManager[Attempt]:
         """Start what the trials need; it ends with the context. most_steps: of the snapshot."""
@@ -77,6 +80,7 @@ class StageRow:
     setting: Setting = USUAL
     trials: int = SELDOM
     alone: bool = False
+    needs_root: bool = False
 
     @contextmanager
     def opened(self, snapshots: Snapshots, seed: int, most_steps: int) -> Iterator[Attempt]:
@@ -99,11 +103,31 @@ class TrainingRow:
     singly: bool = False
     trials: int = SELDOM
     alone: bool = False
+    needs_root: bool = False
 
     @contextmanager
     def opened(self, snapshots: Snapshots, seed: int, most_steps: int) -> Iterator[Attempt]:
         with TrainingRun(self.overrides, singly=self.singly) as run:
             yield lambda rng: self.inject(run)
+
+
+@dataclass(frozen=True)
+class LossyRow:
+    """The row whose network loses packets: every trial is a process in a namespace of its own."""
+
+    name: str = "network-loss"
+    fault: str = "5 % of all packets lost, in both directions"
+    must_hold: str = "0 lost, inserts and samples go on"
+    seen: str = "higher acknowledgement times"
+    trials: int = SELDOM
+    alone: bool = False
+    needs_root: bool = True
+
+    @contextmanager
+    def opened(self, snapshots: Snapshots, seed: int, most_steps: int) -> Iterator[Attempt]:
+        config = load_config(None, [*SETTINGS, f"actors.replicas={USUAL.actors}"])
+        snapshot = snapshots(config, min(USUAL.steps, most_steps))
+        yield lambda rng: trial_in_a_namespace(snapshot, int(rng.integers(1 << 30)))
 
 
 _ROWS: tuple[Row, ...] = (
@@ -148,6 +172,7 @@ _ROWS: tuple[Row, ...] = (
         "higher acknowledgement times",
         Setting(wire="clients"),
     ),
+    LossyRow(),
     StageRow(
         "redis-out-of-memory",
         "Redis out of memory",
@@ -248,6 +273,14 @@ _ROWS: tuple[Row, ...] = (
         "0 lost, counters go on",
         training_faults.kill_everything,
         "`sojourn resume` goes on where the last acknowledgement was",
+        alone=True,
+    ),
+    TrainingRow(
+        "scale-actors",
+        "1 to 8 to 2 actors",
+        "0 lost, 0 doubled",
+        training_faults.scale_actors,
+        "`sojourn scale actors=8`",
         alone=True,
     ),
     *(

@@ -33,6 +33,7 @@ class Setting:
 
     steps: in the snapshot.  mean_duration_s: of a simulated step.  wire: where bytes can be spoilt: on the clients' way, on the shard's way to
     its Redis, or on a way aside from both.
+    reached_as: host under which clients reach the shard, where that is not where it listens.
     """
 
     steps: int = 100_000
@@ -40,6 +41,7 @@ class Setting:
     mean_duration_s: float = 0.001
     wire: Literal["none", "clients", "redis", "aside"] = "none"
     listen: str = "127.0.0.1:0"
+    reached_as: str = ""
 
 
 class Stage:
@@ -85,7 +87,10 @@ class Stage:
 
     def reached_at(self) -> str:
         """Where clients connect."""
-        return self.wire.address() if self.setting.wire == "clients" else self.shard.address()
+        if self.setting.wire == "clients":
+            return self.wire.address()
+        listens, address = self.setting.listen.rpartition(":")[0], self.shard.address()
+        return address.replace(listens, self.setting.reached_as) if self.setting.reached_as else address
 
     def begin(self) -> None:
         """Actors and the learner begin."""

@@ -135,6 +135,18 @@ class TrainingRun:
             return None
         return None if info.recovering else info
 
+    def scale(self, actors: int) -> None:
+        """`sojourn scale`. Raises UnavailableError with what it says if it refuses."""
+        command = [sys.executable, "-m", "sojourn.cli", "scale", f"actors={actors}", "--run", str(self.folder)]
+        ran = subprocess.run(command, capture_output=True, text=True, timeout=BEGUN_S, check=False)
+        if ran.returncode != 0:
+            raise UnavailableError(f"sojourn scale: {ran.stderr.strip()}")
+
+    def actors(self) -> int:
+        """Announced actors whose processes live."""
+        names = [file.stem for file in (self.folder / "roles").glob("actor-*.json")]
+        return sum(psutil.pid_exists(self.pid(name)) for name in names)
+
     def pid(self, role: str) -> int:
         """Of the role's latest life, 0 if it never began."""
         try:

@@ -6,6 +6,7 @@ A function injects its fault, heals what does not heal by itself, waits until th
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from sojourn.bench.chaos.training import TrainingRun
 from sojourn.bench.chaos.trial import Found
@@ -83,6 +84,17 @@ def _spilled(run: TrainingRun, *, damages: bool) -> Found:
     return replace(found, lost=0, left_out=found.lost, said=said, broken=broken)  # what is damaged was never acknowledged
 
 
+def scale_actors(run: TrainingRun) -> Found:
+    """From one actor to eight and down to two, under load."""
+    steps = []
+    for wanted in (1, 8, 2):
+        run.scale(wanted)
+        before = run.standing()
+        eventually(partial(_has_actors, run, wanted), f"{wanted} actors", GOES_ON_S)
+        steps.append(wanted)
+    return _found(run, time.monotonic(), before, " to ".join(map(str, steps)) + " actors")
+
+
 def end_role(role: str) -> TrainingFault:
     """SIGTERM to a role that runs by itself; a new life of it is started."""
 
@@ -132,6 +144,10 @@ def _found(run: TrainingRun, since_s: float, before: tuple[int, int], said: str)
         said=said,
         broken="; ".join(broken),
     )
+
+
+def _has_actors(run: TrainingRun, number: int) -> bool:
+    return run.actors() == number
 
 
 def _until(holds: Callable[[], bool], since_s: float) -> float | None:
