@@ -101,7 +101,7 @@ def share_left(age: np.ndarray, horizon: float) -> np.ndarray:
     age: float64[N] >= 0.  Returns float64[N] >= 1.  Source: docs/duration.md, replay evicted by start age.
     """
     left = horizon - age
-    if left.min() > 0.0:  # nearly always: two passes instead of four
+    if np.minimum.reduce(left) > 0.0:  # nearly always: two passes instead of four
         weights: np.ndarray = horizon / left
         return weights
     return np.where(left > 0.0, horizon / np.where(left > 0.0, left, 1.0), np.nan)

@@ -50,7 +50,9 @@ def with_errors(info: SampleInfo, facts: TableFacts) -> tuple[np.ndarray, np.nda
     known = curves(facts.start_log, facts.inclusion_rule)
     if len(known) == 1 and known[0] is not None:
         weights, errors = known[0].inverse_at(x)
-        lost = np.isnan(x) | (info.rule["stratum"] != 0)
+        lost = info.rule["stratum"] != 0
+        if name in info.rule:  # what the door has not seen may be no number: the start of an episode is not known
+            lost = lost | np.isnan(x)
         return (np.where(lost, np.nan, weights), errors) if lost.any() else (weights, errors)
     stratum = strata_of(facts.start_log, info.shard, info.rule["stratum"])
     weights, errors = np.full(len(x), np.nan), np.full(len(x), np.nan)
@@ -84,17 +86,25 @@ def period_of(summaries: Summaries) -> float:
 def pool_factor(info: SampleInfo, facts: TableFacts) -> np.ndarray:
     """p_s c_s / K_s of each item's pool, float64[B]; see `pool_weights`."""
     stratum = strata_of(facts.start_log, info.shard, info.rule["stratum"])
-    if not (stratum >= 0).any():
+    weights = pool_weights(facts.start_log)
+    if np.minimum.reduce(stratum) >= 0:
+        all_known: np.ndarray = weights[stratum]
+        return all_known
+    if np.maximum.reduce(stratum) < 0:
         return np.full(len(stratum), np.nan)
-    return np.where(stratum >= 0, pool_weights(facts.start_log)[stratum], np.nan)
+    return np.where(stratum >= 0, weights[stratum], np.nan)
 
 
 def _start_rate(info: SampleInfo, summaries: Summaries) -> np.ndarray:
     """Start rate of the item's stratum when it began, over its mean, float64[B]."""
     stratum = strata_of(summaries, info.shard, info.rule["stratum"])
     clock_s = np.array([summary.clock_s for summary in summaries])
-    started_s = info.rule["start_s"] - clock_s[np.minimum(info.shard, len(clock_s) - 1)] if len(clock_s) else info.rule["start_s"]
+    started_s = info.rule["start_s"]
+    if len(clock_s):
+        started_s = started_s - (clock_s[0] if len(clock_s) == 1 else clock_s[np.minimum(info.shard, len(clock_s) - 1)])
     rates, found = start_rates(summaries), np.full(len(stratum), np.nan)
+    if len(rates) == 1 and stratum.min() == 0:
+        return rates[0].at(started_s)
     for number in np.unique(stratum[stratum >= 0]):
         mine = stratum == number
         found[mine] = rates[number].at(started_s[mine])

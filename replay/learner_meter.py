@@ -8,6 +8,8 @@ from replay.shards import Composed
 from replay.weighting import Weighted
 from sojourn.metrics import Metrics
 
+ERRORS_EVERY = 8  # batches: a mean of errors takes as long as all else here
+
 
 class LearnerMeter:
     """The series `sojourn_learner_sample*`, `_weight*`, `_priority*` and `_shards*` of one learner.
@@ -49,7 +51,7 @@ class LearnerMeter:
         self._duration.observe(float(info.duration_s[self._turn]))
         self._ess_share.set(weighted.ess_share)
         self._exponent.set(exponent)
-        if weighted.errors:
+        if weighted.errors and self._turn % ERRORS_EVERY == 0:
             self._error.set(mean_error(weighted.errors["duration"]))
         for counter, count in (
             (self._redelivered, composed.redelivered),

@@ -5,7 +5,7 @@ Pure NumPy: no I/O, no clock. The counts are those of replay/summaries.py; items
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from replay.survival import EventTable, SurvivalCurve, added, product_limit, win
 
 Key = tuple[str, str]
 """(pool, speed class)."""
+RATE_CELLS = 8_192  # of a stratum's time: a hundredth of what one value is a mean over, with 65,536 starts
 RATE_STARTS = 400  # behind one value of the start rate: a twentieth of it is noise
 
 
@@ -59,6 +60,8 @@ def places(summaries: Summaries) -> np.ndarray:
 def strata_of(summaries: Summaries, shard: np.ndarray, number: np.ndarray) -> np.ndarray:
     """Merged stratum of each item, -1 for one that no summary names yet. shard uint32[B], number int64[B] -> int64[B]."""
     table = places(summaries)
+    if table.size == 1:  # nearly always: one pool on one shard
+        return np.where((shard == 0) & (number == 0), table[0, 0], -1)
     known = (shard < len(table)) & (number >= 0) & (number < table.shape[1])
     found: np.ndarray = np.where(known, table[np.where(known, shard, 0), np.where(known, number, 0)], -1)
     return found
@@ -126,6 +129,17 @@ class StartRates:
         """Rate over mean rate, float64[N] > 0, NaN where nothing is known. start_s: on the learner's clock."""
         if self._half_s <= 0.0:
             return np.full(len(start_s), np.nan)
+        cell = (start_s - self._first_s) * (RATE_CELLS / (self._last_s - self._first_s))
+        cell = np.fmin(np.fmax(cell, 0.0), RATE_CELLS - 1)  # a start that is no number counts as the first
+        known: np.ndarray = self._by_cell[cell.astype(np.intp)]
+        return known
+
+    @cached_property
+    def _by_cell(self) -> np.ndarray:
+        """Rate over mean rate in the middle of equal parts of the time, float64[RATE_CELLS] > 0."""
+        return self._around(np.linspace(self._first_s, self._last_s, 2 * RATE_CELLS + 1)[1::2])
+
+    def _around(self, start_s: np.ndarray) -> np.ndarray:
         middle = np.clip(start_s, self._first_s, self._last_s)
         begin, end = np.maximum(middle - self._half_s, self._first_s), np.minimum(middle + self._half_s, self._last_s)
         counts = self._up_to(end) - self._up_to(begin)

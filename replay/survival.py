@@ -81,7 +81,7 @@ class SurvivalCurve:
         """`inverse` at x. A little generous about ties: what was seen could be seen, so its own start counts."""
         step = np.searchsorted(self.time, x * (1.0 - NEARLY) - NEARLY, side="left")
         weight, error = self.inverse
-        return weight[step], error[step]
+        return weight.take(step), error.take(step)
 
     def at(self, x: np.ndarray) -> np.ndarray:
         """P(T >= x): float64, same shape as x."""

@@ -50,8 +50,8 @@ def annealed(start: float, end: float, env_steps: int, total_env_steps: int) -> 
 
 def effective_share(weight: np.ndarray) -> float:
     """Effective sample size over B: (sum w)^2 / (B sum w^2), in (0, 1]; 0 when all weights are 0.  Source: Kish 1965."""
-    squares = float(np.dot(weight, weight))
-    return float(weight.sum()) ** 2 / (len(weight) * squares) if squares > 0.0 else 0.0
+    squares = float(np.add.reduce(weight * weight))  # no BLAS: a batch is small, and would wait for the interpreter's lock
+    return float(np.add.reduce(weight)) ** 2 / (len(weight) * squares) if squares > 0.0 else 0.0
 
 
 def none(columns: Columns, info: SampleInfo, facts: TableFacts) -> np.ndarray:
@@ -173,6 +173,7 @@ class Weigher:
         return annealed(table.importance_exponent, table.importance_exponent_end, facts.env_steps, self._total_env_steps)
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def normalise(raw: np.ndarray, mean: RunningMean, cap: float) -> tuple[np.ndarray, int, int]:
     """min(raw / running mean before this batch, cap), and how many were cut and repaired.  raw: float[B] -> float32[B]."""
     common = ones(len(raw))
@@ -180,17 +181,15 @@ def normalise(raw: np.ndarray, mean: RunningMean, cap: float) -> tuple[np.ndarra
         mean.before(1.0)
         return common, 0, 0
     repaired = 0
-    with np.errstate(over="ignore", invalid="ignore"):
-        batch_mean = float(raw.mean())
-    if not (batch_mean <= LARGEST and raw.min() >= 0.0):
+    batch_mean = float(np.add.reduce(raw)) / len(raw)  # ufuncs themselves: the arrays' methods take twice as long
+    if not (batch_mean <= LARGEST and np.minimum.reduce(raw) >= 0.0):
         raw, repaired = _repaired(raw)
         batch_mean = float(raw.mean())
     before = mean.before(batch_mean) or batch_mean  # all weights were 0 so far: there is no other mean than the batch's own
     if before < SMALLEST:  # nothing to scale by
         return np.zeros(len(raw), np.float32), 0, repaired
-    with np.errstate(over="ignore"):  # whatever is infinite here is cut at the cap
-        factor = (raw * (1.0 / before)).astype(np.float32)
-    if factor.max() <= cap:
+    factor = (raw * (1.0 / before)).astype(np.float32)  # whatever is infinite here is cut at the cap
+    if np.maximum.reduce(factor) <= cap:
         return factor, 0, repaired
     return np.minimum(factor, np.float32(cap)), int((factor > cap).sum()), repaired
 

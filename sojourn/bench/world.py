@@ -8,8 +8,8 @@ import asyncio
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from sojourn.columns import Schema, space_to_json
 from sojourn.config import Config
 from sojourn.errors import DeadlineError, UnavailableError
 from sojourn.metrics import Metrics
-from sojourn.roles import fixed_address
+from sojourn.roles import Address, fixed_address
 
 RUN_ID = "bench"
 BEGIN_S = 1_000.0  # where simulated clocks start: some rows begin with actions that started before
@@ -117,7 +117,7 @@ class World:
             action=space_to_json(gym.spaces.Box(-1.0, 1.0, (1,), np.float32)),
             storage_dtype="same",
         )
-        self._services: list[Service] = []
+        self._addresses: list[Address] = []
         self._ends = ExitStack()
 
     def __enter__(self) -> "World":
@@ -127,20 +127,27 @@ class World:
                 service = Service(self.config, folder, self.clock, index)
                 service.start()
                 ends.callback(service.stop)
-                self._services.append(service)
+                self._addresses.append(fixed_address(service.target))
             self._ends = ends.pop_all()
         return self
+
+    @contextmanager
+    def elsewhere(self, addresses: Sequence[Address]) -> Iterator[None]:
+        """Connections go to these services, which others have started, instead of the world's own; they end with the block."""
+        with ExitStack() as ends:
+            self._addresses, self._ends = list(addresses), ends
+            yield
 
     def __exit__(self, *_: object) -> None:
         self._ends.close()
 
     def info(self, shard: int = 0) -> ServiceInfo:
         """What a shard says about itself."""
-        return service_info(fixed_address(self._services[shard].target))
+        return service_info(self._addresses[shard])
 
     def items(self, table: str) -> int:
         """Drawable items of a table, over all shards."""
-        found = [self.info(shard).table(table) for shard in range(len(self._services))]
+        found = [self.info(shard).table(table) for shard in range(len(self._addresses))]
         return sum(info.facts.items for info in found if info is not None)
 
     def actor(
@@ -156,9 +163,7 @@ class World:
             "now_s": self.clock,
             "heartbeat_gap_s": FOREVER_S,  # they go out when the driver waits for them: ages are of a moment, and the clock must not move on
         }
-        connection = ActorConnection(
-            fixed_address(self._services[shard].target), run_id=RUN_ID, client_id=name, **{**arguments, **changed}
-        )
+        connection = ActorConnection(self._addresses[shard], run_id=RUN_ID, client_id=name, **{**arguments, **changed})
         self._ends.callback(connection.close)
         return connection
 
@@ -168,7 +173,7 @@ class World:
             update={"batch_size": batch_size, "prefetch": ahead, "batches_per_message": min(ahead, 16)}
         )
         connection = LearnerConnection(
-            [fixed_address(service.target) for service in self._services],
+            self._addresses,
             run_id=RUN_ID,
             client_id=f"learner-{table}",
             table=table,

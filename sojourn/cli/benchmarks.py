@@ -51,6 +51,32 @@ def bench_duration(
         raise typer.Exit(1)
 
 
+@bench.command("duration-price")
+def bench_duration_price(
+    results: Annotated[Path, typer.Option(metavar="FILE", help="One line a rule is appended here.")] = Path(
+        "docs/results/duration-price.jsonl"
+    ),
+    page: Annotated[Path, typer.Option(metavar="FILE", help="Its section is written anew, if the page is there.")] = Path(
+        "docs/duration.md"
+    ),
+) -> None:
+    """What each weight adds to the processor time of a prioritised sample, of the service and the learner together.
+
+    Exit status 1 if one adds more than 5 %.
+    """
+    from sojourn.bench.price import append, prices, write
+
+    found = []
+    for price in prices():
+        found.append(price)
+        append(results, price)
+        typer.echo(f"{price.rule:15} {price.median:.3f} of the time without{'' if price.fair else '  <- above 1.05'}")
+    if page.exists():
+        write(page, found)
+    if not all(price.fair for price in found):
+        raise typer.Exit(1)
+
+
 def _tell(outcome: "Outcome") -> None:
     typer.echo(f"{outcome.row}  {outcome.seconds:.0f} s  {'passed' if outcome.passed else 'FAILED'}")
     for verdict in outcome.verdicts:

@@ -1,0 +1,198 @@
+"""What do weights cost? The time of a prioritised sample with a weight, over the time without one, end to end.
+
+A learner takes batches from a real service as fast as they come: drawn, gathered, sent over the loopback, decoded and weighted. Tables with and
+without the weight hold the same steps and are sampled in turn, so that their ratio is of one moment of the machine. Blocks for minutes.
+"""
+
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import psutil
+
+from replay.client import LaneCounts, LearnerConnection
+from sojourn.bench.duration import machine, version
+from sojourn.bench.world import DEADLINE_S, RUN_ID, World
+from sojourn.config.load import dump_config
+from sojourn.experience import EndKind, Segment
+from sojourn.roles import announced_address
+
+STEPS = 20_000
+FEATURES = 45
+SEGMENT_STEPS = 100
+ACTION_S = 1.0
+FAR_S = 1e6
+BATCH = 256
+BATCHES = 960  # a turn
+SLICE = 240  # batches of one table, then of the other: 15 messages
+TURNS = 5
+MOST = 1.05
+BEGIN = "<!-- price: written by `sojourn bench duration-price` -->"
+END = "<!-- end of price -->"
+HEADING = "| | time with it / without, median of five | lowest, highest | ms a batch | |\n|---|---|---|---|---|\n"
+PRIORITISED: dict[str, Any] = {"sampler": "prioritised", "consume": False, "capacity_steps": 2 * STEPS}
+TABLES: dict[str, dict[str, Any]] = {
+    "none": {"duration": {"weight": "none"}},
+    "linear": {"duration": {"weight": "linear"}},
+    "one": {"duration": {"weight": "inclusion"}},
+    "start_age": {"remover": "start_age", "horizon_s": FAR_S},
+    "version_age": {"remover": "version_age", "horizon_versions": 1_000_000},
+    "staleness": {"max_staleness": 1_000_000, "on_stale": "drop"},
+    "window": {"duration": {"rule": "window"}},
+    "episode_window": {"duration": {"rule": "episode_window"}},
+    "censoring": {"duration": {"rule": "censoring"}},
+    "start_rate": {"duration": {"rule": "start_rate"}},
+    "pool": {"duration": {"weight": "pool"}},
+}
+"""Rules of inclusion but for the first two and the last, by name."""
+
+
+@dataclass(frozen=True)
+class Price:
+    """rule: of inclusion, or a weight.  ratios: time with it over time without, by turn.  batch_ms: with it, of 256 items."""
+
+    rule: str
+    ratios: tuple[float, ...]
+    batch_ms: float
+    date: str = field(default_factory=lambda: time.strftime("%Y-%m-%d"))
+    machine: str = field(default_factory=machine)
+    version: str = field(default_factory=version)
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.ratios)
+
+    @property
+    def fair(self) -> bool:
+        return self.median <= MOST
+
+
+@contextmanager
+def serving() -> Iterator[tuple[World, psutil.Process]]:
+    """A service in a process of its own, as in a run: what waits for the interpreter's lock does so in its own process."""
+    tables = {name: {**PRIORITISED, **settings} for name, settings in TABLES.items()}
+    labels = tuple(f"feature {number}" for number in range(FEATURES))
+    world = World(tables, labels=labels, seed=0)
+    with TemporaryDirectory(prefix="sojourn-price-") as name:
+        folder = Path(name)
+        (folder / "config.yaml").write_text(dump_config(world.config))
+        arguments = ["--run-folder", name, "--run-id", RUN_ID]
+        with (folder / "log").open("wb") as log:
+            process = subprocess.Popen([sys.executable, "-m", "replay", *arguments], stdout=log, stderr=log)
+        try:
+            with world.elsewhere([announced_address(folder, "replay-0")]):
+                yield world, psutil.Process(process.pid)
+        finally:
+            process.terminate()
+            process.wait()
+
+
+def prices(turns: int = TURNS, batches: int = BATCHES) -> Iterator[Price]:
+    """One rule after the other."""
+    with serving() as (world, service):
+        fill(world)
+        learners = {name: world.learner(name, BATCH) for name in TABLES}
+        spending = Spending(service)
+        plain = learners.pop("none")
+        for name, learner in learners.items():
+            for connection in (plain, learner):
+                spending.of(connection, SLICE)  # prefetched batches cost nothing, compiled code and curves cost once
+            pairs = [in_turn(spending, plain, learner, batches) for _ in range(turns)]
+            ratios = tuple(round(weighted / bare, 4) for bare, weighted in pairs)
+            yield Price(name, ratios, round(1e3 * statistics.median(weighted for _, weighted in pairs) / batches, 4))
+            learner.close()
+
+
+class Spending:
+    """Processor time of the service and of this process: others on the machine disturb it least."""
+
+    def __init__(self, service: psutil.Process) -> None:
+        self._service = service
+
+    def of(self, learner: LearnerConnection, batches: int) -> float:
+        """Seconds until so many batches more were taken."""
+        began_s = self._now_s()
+        for _ in range(batches):
+            learner.sample(DEADLINE_S)
+        return self._now_s() - began_s
+
+    def _now_s(self) -> float:
+        spent = self._service.cpu_times()
+        return time.process_time() + float(spent.user + spent.system)
+
+
+def in_turn(spending: Spending, plain: LearnerConnection, weighted: LearnerConnection, batches: int) -> tuple[float, float]:
+    """Time for so many batches of each, slice by slice."""
+    slices = [(spending.of(plain, SLICE), spending.of(weighted, SLICE)) for _ in range(batches // SLICE)]
+    bare, priced = (sum(spent) for spent in zip(*slices, strict=True))
+    return bare, priced
+
+
+def fill(world: World) -> None:
+    """Episodes of one lane that have just ended, each a window of its own, of actions with lognormal durations."""
+    rng = np.random.default_rng(0)
+    durations_s = ACTION_S * rng.lognormal(size=(STEPS // SEGMENT_STEPS, SEGMENT_STEPS))
+    ends_s = np.cumsum(durations_s.sum(axis=1))
+    actor, now_s = world.actor(pool="a", now_s=time.monotonic), time.monotonic()
+    for number, (duration_s, left_s) in enumerate(zip(durations_s, ends_s[-1] - ends_s, strict=True)):
+        actor.insert(_episode(rng, number, duration_s, now_s - left_s - float(duration_s.sum())))
+    actor.drain(DEADLINE_S)
+    for left_s in ends_s[-1] - ends_s:
+        actor.end_window("a", max(0.0, time.monotonic() - now_s) + float(left_s))
+    actor.report([LaneCounts(0, started=STEPS, completed=STEPS)], [])
+    actor.heard(DEADLINE_S)
+
+
+def _episode(rng: np.random.Generator, number: int, duration_s: np.ndarray, begin_s: float) -> Segment:
+    steps = len(duration_s)
+    truncated = np.zeros(steps, np.bool_)
+    truncated[-1] = True
+    return Segment(
+        lane=0,
+        first_sequence=number * (steps + 1),
+        episode=number,
+        observation={"observation": rng.standard_normal((steps + 1, FEATURES))},
+        action={"action": np.zeros((steps, 1), np.float32)},
+        reward=np.zeros(steps, np.float32),
+        terminated=np.zeros(steps, np.bool_),
+        truncated=truncated,
+        duration_s=duration_s,
+        started_at_s=begin_s + np.cumsum(duration_s) - duration_s,
+        end_kind=np.full(steps, EndKind.COMPLETED, np.uint8),
+        log_prob=np.zeros(steps, np.float32),
+        policy_version=np.full(steps, number, np.int64),
+        closed=True,
+        priority=rng.exponential(size=steps).astype(np.float32),
+    )
+
+
+def append(results: Path, price: Price) -> None:
+    """Add one line to the results."""
+    results.parent.mkdir(parents=True, exist_ok=True)
+    with results.open("a") as file:
+        file.write(json.dumps({**asdict(price), "median": price.median}) + "\n")
+
+
+def write(page: Path, found: Sequence[Price]) -> None:
+    """Put a table of the prices between the page's two marks, if it has them."""
+    before, begin, rest = page.read_text().partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if begin and end:
+        source = f"`sojourn bench duration-price`, {found[0].machine}, {found[0].version}, {found[0].date}"
+        page.write_text(f"{before}{BEGIN}\n\n{HEADING}" + "".join(map(line, found)) + f"\n{source}\n\n{END}{after}")
+
+
+def line(price: Price) -> str:
+    """One line of the table."""
+    said = "" if price.fair else "**above 5 %**"
+    spread = f"{min(price.ratios):.3f}, {max(price.ratios):.3f}"
+    return f"| {price.rule} | {price.median:.3f} | {spread} | {price.batch_ms:.3f} | {said} |\n"
