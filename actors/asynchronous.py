@@ -142,6 +142,7 @@ class _Slots:
         if slot.state is SlotState.BEGINNING:
             self._replace(slot, f"no first observation within {slot.deadline_s - slot.since_s:g} s")
             return
+        slot.begin_anew()  # the killed action has ended the episode
         self._forget(slot, restart_at_s=now_s)
         with self._board.lock:
             if not self._board.taken:

@@ -38,7 +38,8 @@ class Gone(Exception):
 class RemoteSlot:
     """One slot's process.
 
-    Invariant: there is a process unless `state` is GONE; `since_s` is when the state began.
+    Invariant: there is a process unless `state` is GONE; `since_s` is when the state began. A process that crashes in an action of a
+    resumable environment leaves its state, and the next one goes on from there.
     """
 
     def __init__(self, slot: int, schema: Schema, settings: EnvironmentSettings, *, simulated_clock: bool) -> None:
@@ -50,6 +51,7 @@ class RemoteSlot:
         self._settings = settings
         self._simulated_clock = simulated_clock
         self._wire = SlotWire(schema)
+        self._saved = b""
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: Connection | None = None
 
@@ -80,7 +82,8 @@ class RemoteSlot:
             )
         self._connection = ours
         self._enter(SlotState.BEGINNING)
-        order = encode_order(self._schema, self._settings, simulated_clock=self._simulated_clock, seed=seed)
+        state, self._saved = self._saved, b""  # once: an action that crashes from there as well is not chosen for ever
+        order = encode_order(self._schema, self._settings, simulated_clock=self._simulated_clock, seed=seed, state=state)
         self._told(lambda: ours.send_bytes(order))
 
     def act(self, action: Columns, started_at_s: float) -> None:
@@ -91,7 +94,7 @@ class RemoteSlot:
 
     def receive(self) -> Beginning | Finished | Fault:
         """The answer that is there. Raises Gone if the process has ended instead."""
-        body = self._told(self.connection.recv_bytes)
+        self._saved, body = self._wire.split_saved(self._told(self.connection.recv_bytes))
         answer = self._wire.decode_answer(body)
         if isinstance(answer, Beginning):
             self._enter(SlotState.READY)
@@ -99,6 +102,10 @@ class RemoteSlot:
             ended = answer.outcome.terminated or answer.outcome.truncated
             self._enter(SlotState.BEGINNING if ended else SlotState.READY)
         return answer
+
+    def begin_anew(self) -> None:
+        """The next process starts with a reset and not where this one was."""
+        self._saved = b""
 
     def end(self, restart_at_s: float = float("inf")) -> None:
         """Kill the process, whatever it does, and forget it; another may start at `restart_at_s`."""

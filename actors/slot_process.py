@@ -4,6 +4,7 @@ Speaks `actors.slot_wire` over the socket whose file descriptor it is given. Wha
 at once after an episode, without being asked. Imports no torch.
 """
 
+import base64
 import ctypes
 import json
 import os
@@ -21,13 +22,14 @@ from sojourn.errors import SojournError
 PR_SET_PDEATHSIG = 1  # linux/prctl.h: the kernel sends this signal when the parent dies
 
 
-def encode_order(schema: Schema, settings: EnvironmentSettings, *, simulated_clock: bool, seed: int) -> bytes:
-    """The first message: which environment to make and how."""
+def encode_order(schema: Schema, settings: EnvironmentSettings, *, simulated_clock: bool, seed: int, state: bytes) -> bytes:
+    """The first message: which environment to make and how. state: to go on from, empty to reset."""
     order = {
         "schema": schema.to_json().decode(),
         "settings": settings.model_dump(mode="json"),
         "simulated_clock": simulated_clock,
         "seed": seed,
+        "state": base64.b64encode(state).decode(),
         "parent": os.getpid(),
     }
     return json.dumps(order).encode()
@@ -43,18 +45,21 @@ def serve(connection: Connection) -> None:
         environment = make_checked(
             EnvironmentSettings.model_validate(order["settings"]), schema, simulated_clock=order["simulated_clock"]
         )
-        _step_for_ever(connection, wire, environment, schema.action_space, order["seed"])
+        state = base64.b64decode(order["state"])
+        connection.send_bytes(wire.encode_beginning(environment.resume(state) if state else environment.reset(order["seed"])))
+        _step_for_ever(connection, wire, environment, schema.action_space)
     except SojournError as fault:
         connection.send_bytes(wire.encode_fault(str(fault)))
 
 
-def _step_for_ever(connection: Connection, wire: SlotWire, environment: CheckedEnvironment, space: Any, seed: int) -> None:
-    connection.send_bytes(wire.encode_beginning(environment.reset(seed)))
+def _step_for_ever(connection: Connection, wire: SlotWire, environment: CheckedEnvironment, space: Any) -> None:
     while True:
         columns, started_at_s = wire.decode_action(connection.recv_bytes())
         outcome = environment.step(unflatten(space, columns, "action"), started_at_s)
-        connection.send_bytes(wire.encode_outcome(outcome, environment.finished_at_s))
-        if outcome.terminated or outcome.truncated:
+        answer, ended = wire.encode_outcome(outcome, environment.finished_at_s), outcome.terminated or outcome.truncated
+        state = b"" if ended else environment.save()
+        connection.send_bytes(wire.encode_saved(state, answer) if state else answer)
+        if ended:
             connection.send_bytes(wire.encode_beginning(environment.reset(None)))
 
 

@@ -2,10 +2,11 @@
 
 Pure: no I/O. Little-endian as the machine has it (both ends are one machine). The first byte of an answer says which it is.
 
-    order      JSON: settings, schema, simulated_clock, seed, parent           actor -> slot, once
+    order      JSON: settings, schema, simulated_clock, seed, state, parent    actor -> slot, once
     action     started_at_s float64, action leaves                             actor -> slot
     beginning  B, duration_s float64, episode extras, observation leaves                           slot -> actor, after the order and each episode
     outcome    O, reward, duration_s, finished_at_s float64, terminated, truncated uint8, step extras, observation leaves
+    saved      S, number of bytes uint32, the environment's state, an outcome  slot -> actor, in place of an outcome
     fault      F, a sentence in UTF-8; the process ends after it
 
 A ragged leaf has its number of elements (uint32) before it.
@@ -60,12 +61,26 @@ class SlotWire:
 
     def encode_beginning(self, beginning: Beginning) -> bytes:
         extras = _packed(self._episode_extras, beginning.extras)
-        return b"".join([b"B", _BEGINNING.pack(beginning.duration_s), *extras, *_packed(self._observation, beginning.observation)])
+        return b"".join(
+            [b"B", _BEGINNING.pack(beginning.duration_s), *extras, *_packed(self._observation, beginning.observation)]
+        )
 
     def encode_outcome(self, outcome: Outcome, finished_at_s: float) -> bytes:
         head = _OUTCOME.pack(outcome.reward, outcome.duration_s, finished_at_s, outcome.terminated, outcome.truncated)
         extras = _packed(self._step_extras, outcome.extras)
         return b"".join([b"O", head, *extras, *_packed(self._observation, outcome.observation)])
+
+    def encode_saved(self, state: bytes, outcome: bytes) -> bytes:
+        """An encoded outcome and the state behind it in one message, so that there is never one without the other."""
+        return b"".join([b"S", _COUNT.pack(len(state)), state, outcome])
+
+    def split_saved(self, body: bytes) -> tuple[bytes, bytes]:
+        """State, empty for none, and the answer itself."""
+        if body[:1] != b"S":
+            return b"", body
+        (count,) = _COUNT.unpack_from(body, 1)
+        begin = 1 + _COUNT.size
+        return body[begin : begin + count], body[begin + count :]
 
     def encode_fault(self, reason: str) -> bytes:
         return b"F" + reason.encode()

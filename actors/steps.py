@@ -15,7 +15,7 @@ import numpy as np
 from actors.outcomes import Beginning, Outcome
 from sojourn.columns import Schema, flatten, leaves
 from sojourn.config.schema import EnvironmentSettings
-from sojourn.environments import guarded, make_environment, read_extras
+from sojourn.environments import guarded, make_environment, read_extras, resumable
 from sojourn.errors import EnvironmentFault, SojournError
 from sojourn.experience import Columns
 
@@ -70,7 +70,22 @@ class CheckedEnvironment:
     @reads
     def reset(self, seed: int | None) -> Beginning:
         """Start an episode. seed: None lets the environment's own generator go on."""
-        observation, info = guarded(lambda: _pair(self.environment.reset(seed=seed)), "reset")
+        return self._begun(*guarded(lambda: _pair(self.environment.reset(seed=seed)), "reset"))
+
+    def save(self) -> bytes:
+        """The environment's state between two steps, empty if it is not resumable."""
+        layer = resumable(self.environment)
+        return b"" if layer is None else guarded(lambda: bytes(layer.save_state()), "save_state")
+
+    @reads
+    def resume(self, state: bytes) -> Beginning:
+        """Go on from a saved state, as an episode of its own."""
+        layer = resumable(self.environment)
+        if layer is None:
+            raise EnvironmentFault(f"{self._settings.id!r} gave its state and cannot take it back any more")
+        return self._begun(*guarded(lambda: _pair(layer.restore_state(state)), "restore_state"))
+
+    def _begun(self, observation: Any, info: dict[str, Any]) -> Beginning:
         extras = read_extras(self._settings, info, "episode") if self._settings.extras else {}
         duration_s = self._simulated_s(info) if self._simulated_clock and "duration_s" in info else 0.0
         return Beginning(self._checked(observation), extras, duration_s)

@@ -6,6 +6,7 @@
     guarded(call, what)                               whatever its code raises is an EnvironmentFault
     read_extras(settings, info)                       declared extra columns of one step
     render_frame(environment)                         one RGB image, or one line saying how to get it
+    resumable(environment)                            its layer that can be saved and restored, or None
 
 Importing this package registers `sojourn/...` ids with Gymnasium. May import environment code; no network, no files.
 """
@@ -16,8 +17,9 @@ from sojourn.environments.guarding import guarded
 from sojourn.environments.making import make_environment
 from sojourn.environments.registry import register
 from sojourn.environments.rendering import render_frame
+from sojourn.environments.resuming import resumable
 from sojourn.environments.stored import schema_of
 
-__all__ = ["describe", "guarded", "make_environment", "read_extras", "register", "render_frame", "schema_of"]
+__all__ = ["describe", "guarded", "make_environment", "read_extras", "register", "render_frame", "resumable", "schema_of"]
 
 register()
