@@ -173,8 +173,8 @@ def collected(rng: np.random.Generator, steps: int) -> dict[str, TrainBatch]:
             segment, ended_s = walk(rng, steps, lane)
             world.clock.now_s = max(world.clock.now_s, ended_s)
             actor.insert(segment)
-        if not actor.drain(DEADLINE_S):
-            raise DeadlineError(f"the replay service did not acknowledge within {DEADLINE_S:g} s")
+            if not actor.drain(DEADLINE_S):  # a lane at a time: a message holds so many rows and no more
+                raise DeadlineError(f"the replay service did not acknowledge within {DEADLINE_S:g} s")
         eventually(lambda: world.items("one_step") == LANES * steps, "all steps to be items")
         return {table: _all_of(world, table) for table in TABLES}
 
