@@ -211,4 +211,4 @@ class Actor:
             self._failure = self._failure or error
         self._report(now_s)
         if not self._connection.drain(DRAIN_S):
-            LOG.warning("%s: the replay service did not acknowledge the last segments within %g s", self._name, DRAIN_S)
+            LOG.info("%s: the replay service did not acknowledge the last segments within %g s", self._name, DRAIN_S)

@@ -173,7 +173,7 @@ class ActorConnection:
         if lost := self._inserts.keep():
             LOG.warning("%s closes with %d messages that were not acknowledged", self._link.client_id, lost)
         if self._spill is not None:
-            LOG.warning("%s leaves %d messages to its next life, in %s", self._link.client_id, len(self._spill), self._spill.path)
+            LOG.info("%s leaves %d messages to its next life, in %s", self._link.client_id, len(self._spill), self._spill.path)
             self._spill.close()
 
 
