@@ -1,0 +1,67 @@
+"""Durations, ages and delays of a real actor on its environments' clock, on which more time passes than here."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from actors import role as actor_role
+from replay import role as replay_role
+from replay.client import LearnerConnection, service_info
+from sojourn.config import Config
+from sojourn.parameters import role as parameters_role
+from sojourn.roles import replay_addresses
+
+DURATIONS_S = (1.0, 20.0)
+HORIZON_S = 60.0
+
+
+def arms(rollout: str) -> Config:
+    """Two arms of a simulated second and twenty, in a ring from which items leave a minute after they were begun."""
+    ring = {"sampler": "uniform", "remover": "start_age", "horizon_s": HORIZON_S, "capacity_steps": 10_000}
+    return Config.model_validate(
+        {
+            "environment": {"id": "sojourn/Arms-v0", "kwargs": {"durations": DURATIONS_S, "rewards": (0.0, 1.0)}},
+            "duration": {"clock": "env"},
+            "actors": {"environments": 4, "segment_steps": 8, "rollout": rollout, "flush_age_s": 0.05},
+            "tables": {"replay": {**ring, "limiter": {"min_size": 1, "samples_per_insert": None}}},
+            "replay": {"durability": "memory"},
+            "network": {"hidden": [8]},
+            "algorithm": "dqn",
+        }
+    )
+
+
+@pytest.mark.parametrize("rollout", ["lockstep", "asynchronous"])
+def test_an_actions_age_and_delay_are_those_of_its_environments_clock(roles: Any, eventually: Callable[..., Any], rollout: str):
+    config = arms(rollout)
+    roles.start(parameters_role.run, config, "parameters")
+    roles.start(replay_role.run, config, "replay")
+    roles.publish(config)
+    stop, running = roles.start(actor_role.run, config, "actor")
+    addresses = replay_addresses(config, roles.run_folder)
+    eventually(lambda: service_info(addresses[0], 20.0).env_steps >= 200)
+    learner = LearnerConnection(
+        addresses,
+        run_id="run",
+        client_id="learner-0",
+        table="replay",
+        table_settings=config.tables["replay"],
+        learner=config.learners.model_copy(update={"batch_size": 512, "prefetch": 1, "batches_per_message": 1}),
+        total_env_steps=1_000,
+    )
+    batch = learner.sample(20.0)
+    learner.close()
+    stop.set()
+    running.result(30.0)
+
+    slow = batch.info.duration_s > 10.0
+    assert set(batch.info.duration_s.tolist()) == set(DURATIONS_S)
+    age_s = batch.info.rule["start_age_s"]
+    assert (age_s >= batch.info.duration_s).all()
+    assert (batch.info.delay_s >= batch.info.duration_s).all()
+    assert np.median(age_s[slow]) == pytest.approx(20.0, abs=2.0)
+    assert np.median(age_s[~slow]) == pytest.approx(1.0, abs=2.0)
+    ratio = np.median(batch.factors["duration"][slow]) / np.median(batch.factors["duration"][~slow])
+    assert ratio == pytest.approx((HORIZON_S - 1.0) / (HORIZON_S - 20.0), rel=0.1)
