@@ -32,8 +32,8 @@ SEGMENT_STEPS = 100
 ACTION_S = 1.0
 FAR_S = 1e6
 BATCH = 256
-BATCHES = 960  # a turn
-SLICE = 240  # batches of one table, then of the other: 15 messages
+SLICES = 4  # of a turn
+SLICE = 500  # batches of one table, then of the other; the system counts processor time in hundredths of a second
 TURNS = 5
 MOST = 1.05
 BEGIN = "<!-- price: written by `sojourn bench duration-price` -->"
@@ -96,7 +96,7 @@ def serving() -> Iterator[tuple[World, psutil.Process]]:
             process.wait()
 
 
-def prices(turns: int = TURNS, batches: int = BATCHES) -> Iterator[Price]:
+def prices(turns: int = TURNS, slices: int = SLICES, batches: int = SLICE) -> Iterator[Price]:
     """One rule after the other."""
     with serving() as (world, service):
         fill(world)
@@ -105,10 +105,10 @@ def prices(turns: int = TURNS, batches: int = BATCHES) -> Iterator[Price]:
         plain = learners.pop("none")
         for name, learner in learners.items():
             for connection in (plain, learner):
-                spending.of(connection, SLICE)  # prefetched batches cost nothing, compiled code and curves cost once
-            pairs = [in_turn(spending, plain, learner, batches) for _ in range(turns)]
+                spending.of(connection, batches)  # prefetched batches cost nothing, compiled code and curves cost once
+            pairs = [in_turn(spending, plain, learner, slices, batches) for _ in range(turns)]
             ratios = tuple(round(weighted / bare, 4) for bare, weighted in pairs)
-            yield Price(name, ratios, round(1e3 * statistics.median(weighted for _, weighted in pairs) / batches, 4))
+            yield Price(name, ratios, round(1e3 * statistics.median(weighted for _, weighted in pairs) / (slices * batches), 4))
             learner.close()
 
 
@@ -130,10 +130,12 @@ class Spending:
         return time.process_time() + float(spent.user + spent.system)
 
 
-def in_turn(spending: Spending, plain: LearnerConnection, weighted: LearnerConnection, batches: int) -> tuple[float, float]:
-    """Time for so many batches of each, slice by slice."""
-    slices = [(spending.of(plain, SLICE), spending.of(weighted, SLICE)) for _ in range(batches // SLICE)]
-    bare, priced = (sum(spent) for spent in zip(*slices, strict=True))
+def in_turn(
+    spending: Spending, plain: LearnerConnection, weighted: LearnerConnection, slices: int, batches: int
+) -> tuple[float, float]:
+    """Time for slices of so many batches of each."""
+    found = [(spending.of(plain, batches), spending.of(weighted, batches)) for _ in range(slices)]
+    bare, priced = (sum(spent) for spent in zip(*found, strict=True))
     return bare, priced
 
 

@@ -1,10 +1,10 @@
 """What a weight costs is measured through a service in a process of its own, and put on the page."""
 
-from sojourn.bench.price import BEGIN, END, SLICE, TABLES, Price, append, prices, write
+from sojourn.bench.price import BEGIN, END, TABLES, Price, append, prices, write
 
 
 def test_every_rule_has_a_price_that_is_near_one():
-    found = list(prices(turns=1, batches=SLICE))
+    found = list(prices(turns=1, slices=1, batches=100))
 
     assert [price.rule for price in found] == list(TABLES)[1:]
     assert all(0.3 < price.median < 3.0 and price.batch_ms > 0.0 for price in found)
