@@ -102,7 +102,7 @@ class SpillFile:
         self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
         fcntl.flock(self._file, fcntl.LOCK_EX)
         self._put(Message(0, self._opening, 0, 0.0), time.time())
-        LOG.warning("messages that the replay service has not acknowledged go to %s", self.path)
+        LOG.info("messages that the replay service has not acknowledged go to %s", self.path)
 
     def _put(self, message: Message, made_unix_s: float) -> None:
         """Write a record behind the last one. Raises OSError."""
