@@ -1,4 +1,4 @@
-"""Is every step stored once when the service is killed under load and a new life of it reads its Redis?"""
+"""Is every step stored once, and drawn again, when a service is killed under load and a new life of it reads its Redis?"""
 
 import itertools
 import subprocess
@@ -11,6 +11,7 @@ import pytest
 
 from sojourn.config.load import dump_config
 from sojourn.experience import Segment
+from sojourn.metrics import Metrics
 
 SEGMENTS_AFTER = 100  # that are inserted once the service is dead
 
@@ -59,3 +60,35 @@ def test_every_step_is_stored_once_after_kill_9(
     assert (info.refused, info.gaps) == (0, 0)
     assert info.service_incarnation > 0
     actor.close()
+
+
+def test_a_killed_shard_is_left_out_of_batches_and_returns_by_itself(
+    killable: tuple[Any, subprocess.Popen[bytes]],
+    make_service: Any,
+    make_segment: Callable[..., Segment],
+    soon: Callable[..., Any],
+):
+    mortal, process = killable
+    other = make_service()
+    for service in (mortal, other):
+        actor = service.actor()
+        actor.insert(make_segment(service.index, 0, steps=64, closed=True))
+        assert actor.drain(20.0)
+        actor.close()
+    metrics = Metrics("learner")
+    learner = other.learner(addresses=(mortal.address, other.address), metrics=metrics)
+
+    def shards() -> set[int]:
+        batch = learner.sample(20.0)
+        assert batch.info.probability == pytest.approx(1.0 / batch.info.table_items)  # of what takes part
+        return set(batch.info.shard.tolist())
+
+    soon(lambda: shards() == {0, 1})
+    process.kill()  # while it is sampled
+    process.wait()
+    soon(lambda: shards() == {1})
+    assert metrics.registry.get_sample_value("sojourn_learner_shards_left_out_total") >= 1
+    mortal.start()
+    soon(lambda: shards() == {0, 1})
+    assert learner.facts().items == 128
+    learner.close()

@@ -1,6 +1,8 @@
 """Do draws of several shards become fair batches with the right probabilities? Streams are real, fed with messages of the wire."""
 
 import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from replay.facts import TableFacts, merge_facts, replay_facts
 from replay.link import Link
 from replay.sample_stream import SampleStream
 from replay.shards import AcrossShards, WholeBatches, systematic_sizes
+from sojourn.experience import SampleInfo
 from sojourn.roles import fixed_address
 
 BATCH = 8
@@ -43,6 +46,42 @@ def receive(target: SampleStream, priorities: np.ndarray, *, batches: int = 2, f
     facts = pb.TableFacts(name="replay", items=len(priorities), total_priority=total, env_steps=10, inserted_items=20)
     draws = [pb.Draw(draw_id=draw_id + number if draw_id else 0, size=BATCH) for number in range(batches)]
     target._received(pb.SampleReply(rows=encode_columns(columns), table=facts, draws=draws))
+
+
+SIZES = (3, 40, 200)
+MESSAGES, BATCHES_A_MESSAGE = 60, 32
+
+
+def unequal_shards(rng: np.random.Generator) -> list[np.ndarray]:
+    """Priorities of three shards; the smallest holds about half of the total."""
+    return [rng.uniform(0.1, 1.0, size) * scale for size, scale in zip(SIZES, (80.0, 3.0, 0.6), strict=True)]
+
+
+def receive_drawn(target: SampleStream, priorities: np.ndarray, shard: int, rng: np.random.Generator) -> None:
+    """One message of draws as a shard makes them: each row is item i with chance p_i over the shard's total. Keys: shard x 1000 + i."""
+    total = float(priorities.sum())
+    rows = rng.choice(len(priorities), BATCHES_A_MESSAGE * BATCH, p=priorities / total)
+    columns = {
+        "info.key": (1_000 * shard + rows).astype(np.uint64),
+        "info.probability": priorities[rows] / total,
+        "info.times_sampled": np.ones(len(rows), np.uint32),
+        "info.policy_version": np.zeros(len(rows), np.int64),
+        **{f"info.{name}": np.zeros(len(rows)) for name in ("delay_s", "age_s", "duration_s")},
+        "info.task": np.zeros(len(rows), np.int64),
+    }
+    facts = pb.TableFacts(name="replay", items=len(priorities), total_priority=total)
+    target._received(pb.SampleReply(rows=encode_columns(columns), table=facts, draws=[pb.Draw(size=BATCH)] * BATCHES_A_MESSAGE))
+
+
+def taken(streams: list[SampleStream], source: AcrossShards, refill: Callable[[int], None]) -> Iterator[SampleInfo]:
+    """Facts of many batches; each shard sends its next message when it has no whole batch left."""
+    for _ in range(MESSAGES * BATCHES_A_MESSAGE):
+        for shard, target in enumerate(streams):
+            if not target.queued:
+                refill(shard)
+        batch = source.take()
+        assert batch is not None
+        yield batch.info
 
 
 class Clock:
@@ -107,6 +146,48 @@ def test_a_stale_total_moves_the_split_and_the_probability_says_so():
     said = dict(zip(batch.info.key.tolist(), batch.info.probability, strict=True))
     assert said[101] == pytest.approx(12 / 16 * 2 / 4)  # share used for the split x (p / total at the draw)
     assert all(said[key] == pytest.approx(4 / 16 * p / 4) for key, p in ((1, 1.0), (2, 3.0)) if key in said)
+
+
+def test_items_of_unequal_shards_are_drawn_as_often_as_from_one_table_with_all_of_them():
+    rng = np.random.default_rng(7)
+    shards, streams = unequal_shards(rng), [stream() for _ in SIZES]
+
+    source = AcrossShards(streams, BATCH, rng)
+    keys = np.concatenate([info.key for info in taken(streams, source, lambda k: receive_drawn(streams[k], shards[k], k, rng))])
+
+    one_table = np.concatenate(shards) / np.concatenate(shards).sum()
+    everything = np.concatenate([1_000 * shard + np.arange(size) for shard, size in enumerate(SIZES)])
+    drawn = (keys[:, None] == everything).sum(axis=0)
+    expected = len(keys) * one_table
+    chi_square = float(((drawn - expected) ** 2 / expected).sum())
+    assert drawn.sum() == len(keys)
+    freedom = sum(SIZES) - 1
+    assert chi_square < freedom + 4.0 * np.sqrt(2.0 * freedom)
+
+
+def test_weighted_means_stay_right_while_priorities_change_faster_than_totals_are_told():
+    """Each message finds other priorities, and what is told of the totals in between is off by up to a factor of 2."""
+    rng = np.random.default_rng(11)
+    streams = [stream() for _ in SIZES]
+    value = [rng.normal(shard, 1.0, size) for shard, size in enumerate(SIZES)]  # shards differ: a wrong split would show
+
+    totals = [float(priorities.sum()) for priorities in unequal_shards(rng)]
+
+    def refill(shard: int) -> None:
+        receive_drawn(streams[shard], unequal_shards(rng)[shard], shard, rng)
+
+    weighted, plain = [], []
+    for info in taken(streams, AcrossShards(streams, BATCH, rng), refill):
+        drawn = np.array([value[key // 1_000][key % 1_000] for key in info.key.astype(np.int64)])
+        weighted.append((drawn / (info.table_items * info.probability)).mean())
+        plain.append(drawn.mean())
+        for target, typical in zip(streams, totals, strict=True):
+            target.learned(replace(target.facts, total_priority=typical * rng.uniform(0.5, 2.0)))
+
+    exact = np.concatenate(value).mean()
+    error = np.std(weighted) / np.sqrt(len(weighted))
+    assert abs(np.mean(weighted) - exact) < 4.0 * error
+    assert abs(np.mean(plain) - exact) > 20.0 * error  # without the correction it is another mean
 
 
 def test_many_batches_use_every_row_of_a_shard_once():
