@@ -161,7 +161,7 @@ class Service:
         self._ends.callback(connection.close)
         return connection
 
-    def learner(self, name: str = "learner-0", **duration: Any) -> LearnerConnection:
+    def learner(self, name: str = "learner-0", metrics: Metrics | None = None, **duration: Any) -> LearnerConnection:
         table = self.config.tables["replay"]
         settings = table.model_copy(update={"duration": table.duration.model_copy(update=duration)})
         connection = LearnerConnection(
@@ -172,6 +172,7 @@ class Service:
             table_settings=settings,
             learner=self.config.learners,
             total_env_steps=1_000_000,
+            metrics=metrics,
             now_s=self.clock,
         )
         self._ends.callback(connection.close)

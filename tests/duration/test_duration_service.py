@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 
 from replay.client import LaneCounts, Pace, RunningAction
+from replay.learner_meter import ERRORS_EVERY
+from replay.weighting import effective_share
 from sojourn.experience import EndKind
+from sojourn.metrics import Metrics
 
 MEAN_S = (1.0, 10.0)
 
@@ -265,3 +268,27 @@ def test_an_action_that_never_ends_is_counted_once_its_life_is_over(kit, make_se
     assert sorted(log.strata[0].starts().seen_s.tolist())[-1] == pytest.approx(5.0)
     assert EndKind.CRASHED in log.strata[0].starts().kind
     assert np.isfinite(service.learner().sample(20.0).loss_weight).all()
+
+
+def test_what_weights_do_is_exported(kit, make_service):
+    """Effective share of the product, exponent of the floor, weights cut at the cap, and the estimate's standard error."""
+    learner = {"batch_size": 64, "prefetch": 16, "batches_per_message": 8, "ess_floor": 0.99}
+    service = make_service(duration={"rule": "window", "cap": 1.05}, sections={"learners": learner})
+    collect(kit, service, windows_of_lanes(3, 64, 12, 12.0), 12.0)
+    metrics = Metrics("learner")
+    connection = service.learner(metrics=metrics)
+    capped, errors = 0, []
+    for _ in range(2 * ERRORS_EVERY):
+        batch = connection.sample(20.0)
+        capped += int((batch.loss_weight >= np.float32(1.05)).sum())
+        errors.append(batch.factor_errors["duration"].mean())
+
+    def said(name: str) -> float:
+        return metrics.registry.get_sample_value(f"sojourn_learner_weight{name}")
+
+    assert said("_ess_share") == pytest.approx(effective_share(batch.loss_weight))
+    assert 0.0 < said("_exponent") < 1.0
+    assert said("s_capped_total") == capped > 0
+    assert said("s_repaired_total") == 0
+    assert any(said("_error") == pytest.approx(error) for error in errors)
+    assert 0.0 < said("_error") < 0.2
