@@ -15,8 +15,10 @@ import yaml
 from sojourn.errors import ConfigError
 
 MOST_NAMED = 10
+MOST_LEVELS = 50  # of lists and mappings in each other; the deepest key of the schema has six
 KeyPath = tuple[str | int, ...]
 
+_TOO_DEEP = f"more than {MOST_LEVELS} lists or mappings lie in each other"
 _INTEGER = re.compile(r"^[-+]?[0-9][0-9_]*$|^0x[0-9a-fA-F]+$")
 _FLOAT = re.compile(r"^[-+]?(\.[0-9]+|[0-9][0-9_]*(\.[0-9_]*)?)([eE][-+]?[0-9]+)?$|^[-+]?\.(inf|Inf|INF)$|^\.(nan|NaN|NAN)$")
 _BOOLEAN = re.compile(r"^(true|True|TRUE|false|False|FALSE)$")
@@ -111,12 +113,16 @@ def _compose(text: str, source: str) -> yaml.Node | None:
         raise ConfigError(f"{_at(source, line)}: not YAML: {error.problem}") from error
     except yaml.YAMLError as error:
         raise ConfigError(f"{source}: not YAML: {str(error).splitlines()[0]}") from error
+    except RecursionError as error:
+        raise ConfigError(f"{source}: {_TOO_DEEP}") from error
 
 
 def _value(node: yaml.Node, path: KeyPath, source: str, places: dict[KeyPath, str], above: tuple[int, ...]) -> Any:
     """The node's value; `places` gets the line of every key beneath it. above: nodes on the way, to refuse an alias of itself."""
     if id(node) in above:
         raise ConfigError(f"{_at(source, _line(node))}: an anchor contains itself")
+    if len(above) > MOST_LEVELS:
+        raise ConfigError(f"{_at(source, _line(node))}: {_TOO_DEEP}")
     if isinstance(node, yaml.MappingNode):
         mapping: dict[str, Any] = {}
         for key, key_node, inner in _entries(node, source):

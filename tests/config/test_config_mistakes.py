@@ -131,6 +131,8 @@ def test_an_override_into_a_list_says_how_to_give_the_list(tmp_path):
         ("- 1\n", "x.yaml:1: a configuration is a mapping of sections, got a list"),
         ("run:\n  seed: 1\n  seed: 2\n", "x.yaml:3: run.seed is given twice"),
         ("environment:\n  kwargs: &a\n    b: *a\n", "x.yaml:2: an anchor contains itself"),
+        ("run:\n  seed: " + 60 * "[" + 60 * "]", "x.yaml:2: more than 50 lists or mappings lie in each other"),
+        (5_000 * "[", "x.yaml: more than 50 lists or mappings lie in each other"),
         ("? [a, b]\n: 1\n", "x.yaml:1: a key is a word, got a list"),
         ("run: {seed: !!python/object:os.system 1}\n", "x.yaml:1: '1' cannot be read: could not determine a constructor"),
         ("run: {name: \x07}\n", "x.yaml: not YAML: unacceptable character #x0007: special characters are not allowed"),
