@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -86,6 +87,16 @@ def test_a_later_life_finds_what_was_written_and_the_file_goes_with_the_last_ack
         assert path.exists()
         file.acknowledge(number)
     assert not path.exists()
+
+
+@pytest.mark.parametrize(("made_ago_s", "age_s"), [(50.0, 50.0), (-50.0, 0.0)])
+def test_the_age_of_a_message_goes_on_over_lives_and_never_backwards(tmp_path: Path, made_ago_s: float, age_s: float):
+    file = make_file(tmp_path)
+    file.append(message(1), made_unix_s=time.time() - made_ago_s)
+    file.close()
+
+    later, _ = left_behind(file.path)
+    assert time.monotonic() - later.read(1).made_at_s == pytest.approx(age_s, abs=5.0)
 
 
 def test_files_are_found_by_client_oldest_life_first(tmp_path: Path):
@@ -404,5 +415,7 @@ def test_kill_9_of_an_actor_with_a_spill_file_delivers_it_once_under_its_own_inc
             f"actor-0/{life}".encode(),
             f"actor-0/{second.incarnation}".encode(),
         }
-        assert {json.loads(chunk[b"h"])["incarnation"] for _, chunk in stored.xrange("{sojourn:run:0}:chunks")} == {life}
+        headers = [json.loads(chunk[b"h"]) for _, chunk in stored.xrange("{sojourn:run:0}:chunks")]
+    assert {header["incarnation"] for header in headers} == {life}
+    assert all(0.0 <= header["held_s"] < 60.0 for header in headers)  # they went on growing old in the file
     second.close()
