@@ -67,10 +67,8 @@ def measured(seed: int, windows: int, condition: str) -> np.ndarray:
 
 def places(size: Size, rng: np.random.Generator) -> Mapping[str, float]:
     """Largest relative changes of weights from those of one shard and one clock, and how far the slow share moves with a drift."""
-    seed, windows = (
-        int(rng.integers(1 << 31)),
-        size.of(30, 3),
-    )  # fewer starts than travel: beyond 4,096, tables are coarser by 0.3 %
+    seed = int(rng.integers(1 << 31))
+    windows = size.of(30, 3)  # of fewer starts than travel: beyond 4,096, tables are coarser by 0.3 %
     usual, *others = (measured(seed, windows, condition) for condition in CONDITIONS)
     changes = [relative_changes(usual, other) for other in others]
     found = {condition: float(change.max()) for condition, change in zip(CONDITIONS[1:], changes, strict=True)}

@@ -74,9 +74,7 @@ def drawn_now(world: World, table: str, batches: int) -> Iterator[Batch]:
 
 
 def start_age(size: Size, rng: np.random.Generator) -> Mapping[str, float]:
-    tick_s = (
-        size.of(1, 5) / 10
-    )  # between deliveries; on average an item is drawable half of it late, which changes shares by < 5e-4
+    tick_s = size.of(1, 5) / 10  # between deliveries; items are drawable half of it late on average: shares change by < 5e-4
     return ring(size, rng, BY_AGE, tick_s)
 
 
