@@ -150,6 +150,7 @@ class StartLog:
         life.heard_s = now_s
         if sum(counts.ended) > counts.started:
             self.odd["end_without_start"] += 1
+        self.changes += bool(running or life.running)
         life.running = {}
         for action in running:
             if action.odd or action.age_s > MOST_SECONDS or action.episode_age_s > MOST_SECONDS:
@@ -158,7 +159,6 @@ class StartLog:
                 self._runs(life, OpenAction.of(action, now_s))
             elif action.ended is not None:
                 self._ended(life, OpenAction.of(action, now_s - action.ended_ago_s), action.ended)
-        self.changes += 1
 
     def _runs(self, life: LifeTimes, action: OpenAction) -> None:
         if life.is_news(action) and (action.lane, action.action_number) not in life.ended:
@@ -176,7 +176,8 @@ class StartLog:
         if len(life.ended) >= MOST_ENDED:
             del life.ended[next(iter(life.ended))]
         life.ended[key] = False
-        life.running.pop(action.lane, None)
+        if action.lane in life.running and life.running[action.lane].action_number <= action.action_number:
+            del life.running[action.lane]  # a report may list the lane's next action before this one's end
         self._lost(life, action, kind)
 
     def _lost(self, life: LifeTimes, action: OpenAction, kind: EndKind) -> None:

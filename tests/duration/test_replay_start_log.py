@@ -89,6 +89,15 @@ def test_an_action_is_in_one_place_when_its_row_comes_before_or_after_its_listin
     assert [action.start_s for action in log.running(0)] == [7.5]
 
 
+def test_a_report_of_an_end_leaves_the_lanes_next_action_running(log):
+    log.told(5.0, running(2, 1.0), running(1, 4.0, ended=EndKind.CRASHED))
+    assert [(action.action_number, action.start_s) for action in log.running(0)] == [(2, 4.0)]
+    log.told(6.0, running(2, 2.0, ended=EndKind.ABORTED))
+
+    assert log.running(0) == []
+    assert len(log.strata[0]) == 2
+
+
 def test_a_life_that_ends_while_it_runs_something_crashed_then(log):
     log.told(5.0, running(1, 4.0), running(1, 2.0, lane=1))
     log.closed(LIFE)
