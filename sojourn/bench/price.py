@@ -46,7 +46,7 @@ TABLES: dict[str, dict[str, Any]] = {
     "one": {"duration": {"weight": "inclusion"}},
     "start_age": {"remover": "start_age", "horizon_s": FAR_S},
     "version_age": {"remover": "version_age", "horizon_versions": 1_000_000},
-    "staleness": {"max_staleness": 1_000_000, "on_stale": "drop"},
+    "staleness": {"max_staleness": 1_000_000_000, "on_stale": "drop"},
     "window": {"duration": {"rule": "window"}},
     "episode_window": {"duration": {"rule": "episode_window"}},
     "censoring": {"duration": {"rule": "censoring"}},
