@@ -100,7 +100,7 @@ def _check(config: Config) -> None:
         )
     table = config.learners.table
     duration = config.tables[table].duration
-    if weighs_policy_only(config.tables[table]) and duration.weight not in ("none", "inclusion"):
+    if weighs_policy_only(config.tables[table]) and duration.weight != "none":
         raise ConfigError(
             f"dqn has no policy loss for duration.weight: {duration.weight} to apply to: write tables.{table}.duration.applies_to: all"
         )

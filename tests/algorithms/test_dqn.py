@@ -73,9 +73,9 @@ def test_boxes_are_refused_with_the_right_algorithm(make_config, make_schema):
 
 def test_a_weight_for_the_policy_alone_has_nothing_to_apply_to(make_config, make_schema):
     schema = make_schema(OBSERVATION, spaces.Discrete(2))
-    linear = {"replay": {"duration": {"weight": "linear"}}}
-    with pytest.raises(ConfigError, match=r"tables\.replay\.duration\.applies_to: all"):
-        build_algorithm(make_config(algorithm="dqn", tables=linear), schema, "cpu", 0)
+    for duration in ({"weight": "linear"}, {"weight": "inclusion", "applies_to": "policy"}):
+        with pytest.raises(ConfigError, match=r"tables\.replay\.duration\.applies_to: all"):
+            build_algorithm(make_config(algorithm="dqn", tables={"replay": {"duration": duration}}), schema, "cpu", 0)
 
 
 def test_the_target_is_renewed_every_so_many_steps(make_config, make_schema, random_batch):
