@@ -9,7 +9,7 @@ from sojourn.seeds import lane_seed
 
 def shard_of(context: RoleContext) -> Address:
     """The shard to which this life of the actor is pinned."""
-    return context.replay[shard_for(context.name, range(len(context.replay)))]
+    return context.replay[shard_for(context.name, range(context.taking or len(context.replay)))]
 
 
 class Seeds:

@@ -165,6 +165,11 @@ class ItemSet:
             self._looked_up_s, self._oldest_s = now_s, float(first_drawable_s(self._shift, self.arrays))
         return now_s - self._oldest_s
 
+    def drawable_before(self, limit_s: float) -> np.ndarray:
+        """Positions int64 of live items that could be drawn before this time of the service's clock. Reads all items."""
+        positions: np.ndarray = np.flatnonzero((self.arrays.state == LIVE) & (self.arrays.drawable_s < limit_s))
+        return positions
+
     def forget(self, freed: Freed) -> None:
         """Rows left the slab: their positions can hold other rows' items from now on."""
         by_block = (len(self.arrays.in_block), -1)

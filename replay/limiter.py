@@ -32,6 +32,7 @@ class RateLimiter:
         """default_tolerance: in items, where the settings give none; with unit `seconds` times the mean seconds of an item so far."""
         self._settings = settings
         self._default_tolerance = default_tolerance
+        self.takes_no_inserts = False  # what is there may then be drawn as often as the learner wants
         self.inserted_items = 0
         self.sampled_items = 0
         self._inserted = 0.0  # charged, the first min_size items included
@@ -72,6 +73,8 @@ class RateLimiter:
 
     def can_sample(self, ahead: float = 0.0) -> bool:
         """Whether a batch is admitted once `ahead` more (in the limiter's unit) has been charged."""
+        if self.takes_no_inserts:
+            return True
         return self.inserted_items >= self._settings.min_size and self.surplus - ahead >= -self.tolerance
 
     def charge_insert(self, items: int, seconds: float) -> None:

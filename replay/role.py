@@ -20,7 +20,14 @@ def run(context: RoleContext) -> None:
 
 
 async def _serve(context: RoleContext, metrics: Metrics, metrics_at: str) -> None:
-    server = ReplayServer(context.config, context.run_folder, run_id=context.run_id, index=context.index, metrics=metrics)
+    server = ReplayServer(
+        context.config,
+        context.run_folder,
+        run_id=context.run_id,
+        index=context.index,
+        metrics=metrics,
+        retired=context.index >= context.taking if context.taking else None,
+    )
     try:
         address = await server.open(context.listen)
         context.announce(address=address, metrics=metrics_at)

@@ -20,6 +20,7 @@ from replay.kernels import compile_all
 from replay.observe import keep_observing
 from replay.open_tier import open_tier
 from replay.rebuild import Rebuild
+from replay.retirement import let_items_leave
 from replay.sampling import Sampling
 from replay.servicer import ReplayServicer
 from replay.shard import Clock, Shard
@@ -46,12 +47,22 @@ class ReplayServer:
     """
 
     def __init__(
-        self, config: Config, run_folder: Path, *, run_id: str, index: int, metrics: Metrics, clock: Clock | None = None
+        self,
+        config: Config,
+        run_folder: Path,
+        *,
+        run_id: str,
+        index: int,
+        metrics: Metrics,
+        clock: Clock | None = None,
+        retired: bool | None = None,
     ) -> None:
+        """retired: whether it begins so; None: as it was."""
         self._config = config
         self._run_folder = run_folder
         incarnation = int(time.time() * 1e6)
         self.shard = Shard(config, run_id=run_id, index=index, incarnation=incarnation, metrics=metrics, clock=clock or Clock())
+        self._retired = retired
         self._tier: DurableTier | None = None
         self._work: asyncio.Task[None] | None = None
         self._ingest = Ingest(self.shard)
@@ -100,11 +111,16 @@ class ReplayServer:
         await asyncio.to_thread(compile_all)  # loading them takes 0.4 s, and would hold the loop up at the first insert
         if self._tier is not None:
             await Rebuild(self.shard, self._tier).run()
+        if self._retired is not None:
+            self.shard.counts.retired = self._retired
         self.shard.recovering = ""
         self.shard.samplers.notify()
         await self._say(health_pb2.HealthCheckResponse.SERVING)
         await all_or_first_failure(
-            self._ingest.run(), self._snapshots.run(self._config.replay.snapshot_every_s), keep_observing(self.shard)
+            self._ingest.run(),
+            self._snapshots.run(self._config.replay.snapshot_every_s),
+            keep_observing(self.shard),
+            let_items_leave(self.shard),
         )
 
     async def close(self) -> None:

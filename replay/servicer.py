@@ -21,6 +21,7 @@ from replay.ingest import Ingest
 from replay.insert_calls import InsertCall
 from replay.lineage import lineage
 from replay.redis_store import RedisStore
+from replay.retirement import look
 from replay.sampling import SampleCall, Sampling
 from replay.shard import Shard
 from replay.snapshots import Snapshots
@@ -209,6 +210,7 @@ class ReplayServicer(rpc_replay.ReplayServicer):
     async def Retire(self, request: pb.RetireRequest, context: Context) -> pb.RetireReply:
         self._shard.require_recovered()
         self._shard.counts.retired = request.retired
+        look(self._shard, self._shard.clock.now_s())
         store = self._shard.store
         if store is not None:  # before the first actor there is nothing to keep it with
             await self._snapshots.save_now()

@@ -46,7 +46,10 @@ class Clock:
 
 @dataclass
 class ShardCounts:
-    """What the shard has counted over all its lives."""
+    """What the shard has counted over all its lives.
+
+    retired: it takes no new lives of actors.  residence_s: how old its items become since it is retired, by table.
+    """
 
     duplicates: int = 0
     refused: int = 0
@@ -54,6 +57,7 @@ class ShardCounts:
     fenced: int = 0
     learner_step: int = 0
     retired: bool = False
+    residence_s: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass

@@ -225,6 +225,21 @@ class Store:
         """Keys uint64 of every leased draw, by draw id."""
         return self._table(table).leases.all()
 
+    def take_no_inserts(self, retired: bool) -> None:
+        """Limiters let everything be drawn while no inserts are to come, and count on as before otherwise."""
+        for table in self._tables.values():
+            table.limiter.takes_no_inserts = retired
+
+    def residence_s(self, table: str, now_s: float) -> float:
+        """How old an item would become in the full table, as items have come so far."""
+        return self._table(table).residence_s(now_s)
+
+    def leave_after(self, table: str, residence_s: float, now_s: float) -> int:
+        """Evict items that have been drawable for longer than `residence_s`; returns how many."""
+        left = self._table(table).leave_after(residence_s, now_s)
+        self._collect()
+        return left
+
     def hold_starts_after(self, started_s: float) -> None:
         """Tables with `order: start` hand out no item that started after this (the oldest running action's start; inf: none runs)."""
         for table in self._tables.values():

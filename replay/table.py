@@ -141,6 +141,14 @@ class Table:
         """Evict a few items so that blocks of the slab come free; returns how many there were."""
         return self._evict(self.remover.pop_for_room(self.items.arrays))
 
+    def residence_s(self, now_s: float) -> float:
+        """How old the oldest item would be if items had come as they did until the table was full. Reads the whole table."""
+        return self.items.oldest_s(now_s) * max(1.0, self.capacity_items / max(1, len(self.items)))
+
+    def leave_after(self, residence_s: float, now_s: float) -> int:
+        """Evict the items that can be drawn for longer than this; returns how many. Reads the whole table."""
+        return self._evict(self.items.drawable_before(now_s - residence_s))
+
     def expire(self, now_s: float) -> None:
         """Take out what has reached the table's horizon."""
         self._end(self.horizon.expired(self.remover, now_s))

@@ -53,6 +53,12 @@ SERIES: tuple[Series, ...] = (
         "Accepted, de-duplicated environment steps of the run on this shard, over restarts.",
     ),
     Series(
+        "sojourn_replay_retired",
+        "gauge",
+        ("replay",),
+        "1 while the shard is retired: no new lives of actors, items leave by age.",
+    ),
+    Series(
         "sojourn_replay_episodes", "gauge", ("replay",), "Accepted ends of episodes and truncations on this shard, over restarts."
     ),
     Series("sojourn_replay_learner_step", "gauge", ("replay",), "Highest learner step that a learner has reported."),

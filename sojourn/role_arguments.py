@@ -18,6 +18,7 @@ from sojourn.config.load import load_config
 from sojourn.errors import HungError, SojournError
 from sojourn.logs import log_to_stderr
 from sojourn.roles import RoleContext, fixed_address, parameters_address, replay_addresses
+from sojourn.shard_list import read_shard_list
 
 Run = Callable[[RoleContext], None]
 
@@ -68,6 +69,7 @@ def context_of(role: str, given: argparse.Namespace) -> RoleContext:
     beside = given.run_folder / "config.yaml"
     config = load_config(given.config or (beside if beside.exists() else None), given.overrides)
     found = replay_addresses(config, given.run_folder)
+    shards = None if given.replay or config.replay.addresses else read_shard_list(given.run_folder)
     return RoleContext(
         config=config,
         run_folder=given.run_folder,
@@ -77,6 +79,7 @@ def context_of(role: str, given: argparse.Namespace) -> RoleContext:
         fleet=given.fleet,
         replay=tuple(fixed_address(target) for target in given.replay) or found,
         parameters=fixed_address(given.parameters) if given.parameters else parameters_address(config, given.run_folder),
+        taking=shards.taking if shards else 0,
         listen=given.listen,
     )
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from sojourn.config import Config
 from sojourn.errors import UnavailableError
+from sojourn.shard_list import read_shard_list
 
 Address = Callable[[], str]
 """Resolves to a gRPC target; called again at each reconnect. Raises UnavailableError while there is none."""
@@ -37,7 +38,8 @@ class RoleContext:
     """One role's place in a run.
 
     run_id: random identity of the run, the same over restarts and resumes.  index: number among the role's replicas.
-    fleet: actors only, "" is the default fleet.  replay, parameters: how to find the services.
+    fleet: actors only, "" is the default fleet.  replay, parameters: how to find the services, shards in the order of their numbers.
+    taking: so many of the first shards take inserts, the others are retired; 0: all of them.
     listen: "host:port" that a service binds, port 0 is any free one; it is reached at that host.
     announce_to: told of every announcement as well, where the run folder is not shared.
     stop: set once when the role shall drain and return.
@@ -51,6 +53,7 @@ class RoleContext:
     fleet: str = ""
     replay: tuple[Address, ...] = ()
     parameters: Address | None = None
+    taking: int = 0
     listen: str = "127.0.0.1:0"
     announce_to: Callable[[Announcement], None] | None = None
     stop: threading.Event = field(default_factory=threading.Event)
@@ -94,7 +97,9 @@ def replay_addresses(config: Config, run_folder: Path) -> tuple[Address, ...]:
     """Where the replay shards are, by shard: given ones, or those that announce themselves in the run folder."""
     if config.replay.addresses:
         return tuple(fixed_address(target) for target in config.replay.addresses)
-    return tuple(announced_address(run_folder, f"replay-{shard}") for shard in range(config.replay.shards))
+    shards = read_shard_list(run_folder)
+    known = shards.known if shards else config.replay.shards
+    return tuple(announced_address(run_folder, f"replay-{shard}") for shard in range(known))
 
 
 def parameters_address(config: Config, run_folder: Path) -> Address:

@@ -17,6 +17,7 @@ from sojourn.launcher.standing import Gauge
 from sojourn.launcher.supervision import Supervisor
 from sojourn.launcher.wiring import Find, wire
 from sojourn.monitor import Monitor, Progress
+from sojourn.shard_list import ShardList, read_shard_list, write_shard_list
 
 OnProgress = Callable[[Progress], None]
 EVALUATOR_WAITS_S = 15.0  # at most, for the first gradient step: until then it would only slow the others' start
@@ -32,7 +33,7 @@ def drive(
     Raises the SojournError that made going on hopeless, or that a role raised while it ended (a checkpoint that cannot be written).
     """
     forget_announcements(run_folder)
-    parts = wire(config, find)
+    parts = wire(config, find, settled_shards(config, run_folder))
     supervisor = Supervisor(config, parts, host, run_folder)
     gauge = Gauge(next(part.edges.replay for part in parts if part.role == "learner"), run_folder)
     with monitored(run_folder, config.learners.table, on_progress):
@@ -46,6 +47,16 @@ def drive(
     if failure or raised:
         raise failure or raised[0]
     return 0
+
+
+def settled_shards(config: Config, run_folder: Path) -> ShardList | None:
+    """The run's shards: those that it ever had, of which `replay.shards` take inserts. None where they run elsewhere."""
+    if config.replay.addresses:
+        return None
+    before = read_shard_list(run_folder)
+    shards = before.scaled(config.replay.shards) if before else ShardList(config.replay.shards, config.replay.shards)
+    write_shard_list(run_folder, shards)
+    return shards
 
 
 def _until_over(config: Config, run_folder: Path, supervisor: Supervisor, gauge: Gauge, interrupts: Interrupts) -> str:

@@ -77,6 +77,7 @@ class ThreadHost:
             fleet=part.fleet,
             replay=part.edges.replay,
             parameters=part.edges.parameters,
+            taking=part.edges.taking,
             stop=stop,
         )
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from sojourn.config import Config
 from sojourn.config.schema import FleetSettings
 from sojourn.roles import Address, fixed_address
+from sojourn.shard_list import ShardList
 
 ENTRY = {
     "replay": "replay.role:run",
@@ -22,10 +23,11 @@ Find = Callable[[str], Address]
 
 @dataclass(frozen=True)
 class Edges:
-    """The services that a part talks to."""
+    """The services that a part talks to. taking: as `RoleContext.taking`."""
 
     replay: tuple[Address, ...] = ()
     parameters: Address | None = None
+    taking: int = 0
 
 
 @dataclass(frozen=True)
@@ -44,8 +46,10 @@ class Part:
         return "-".join(piece for piece in (self.role, self.fleet, str(self.index)) if piece)
 
 
-def wire(config: Config, find: Find) -> list[Part]:
+def wire(config: Config, find: Find, shards: ShardList | None = None) -> list[Part]:
     """Every process of a run in the order of starting, and every edge between them.
+
+    shards: of a run that had another number of them before; None: those of the configuration.
 
         actors    --Insert, Heartbeat-->          replay
         learners  --Sample, UpdatePriorities-->   replay      (batches come back on the same stream)
@@ -56,13 +60,15 @@ def wire(config: Config, find: Find) -> list[Part]:
 
     Services whose addresses the configuration gives run elsewhere and are not parts.
     """
-    shards = [f"replay-{shard}" for shard in range(config.replay.shards)]
+    own = 0 if config.replay.addresses else shards.known if shards else config.replay.shards
+    taking = shards.taking if shards and own else 0
     edges = Edges(
-        replay=tuple(map(fixed_address, config.replay.addresses)) or tuple(map(find, shards)),
+        replay=tuple(map(fixed_address, config.replay.addresses)) or tuple(find(f"replay-{shard}") for shard in range(own)),
         parameters=fixed_address(config.parameters.address) if config.parameters.address else find("parameters-0"),
+        taking=taking,
     )
     return [
-        *(Part("replay", shard) for shard in range(0 if config.replay.addresses else config.replay.shards)),
+        *(Part("replay", shard, edges=Edges(taking=taking)) for shard in range(own)),
         *(() if config.parameters.address else (Part("parameters"),)),
         *(Part("learner", rank, "", edges, config.learners.threads) for rank in range(config.learners.replicas)),
         *actors(config, edges, {name: fleet.replicas for name, fleet in fleets(config).items()}),

@@ -7,6 +7,7 @@ import pytest
 from sojourn.config import Config
 from sojourn.errors import ConfigError, ContractError, EnvironmentFault, HungError
 from sojourn.launcher.control import ask_to_scale, keep_scale, take_scale_request
+from sojourn.launcher.drive import settled_shards
 from sojourn.launcher.restarts import (
     LONGEST_WAIT_S,
     MOST_CRASHES,
@@ -25,6 +26,7 @@ from sojourn.launcher.rules import Standing, reason_to_end
 from sojourn.launcher.wiring import Part, wire
 from sojourn.roles import Address, fixed_address
 from sojourn.run_folder import run_config, write_config
+from sojourn.shard_list import ShardList, read_shard_list
 
 
 def found(name: str) -> Address:
@@ -56,6 +58,15 @@ def test_clients_are_wired_to_every_shard_and_to_the_parameters() -> None:
         assert [address() for address in edges.replay] == ["found:replay-0", "found:replay-1"]
         assert edges.parameters is not None
         assert edges.parameters() == "found:parameters-0"
+
+
+def test_a_run_with_fewer_shards_than_before_keeps_the_others_without_inserts(tmp_path: Path) -> None:
+    settled = [settled_shards(config(replay={"shards": shards}), tmp_path) for shards in (1, 4, 2)]
+    assert settled == [ShardList(1, 1), ShardList(4, 4), ShardList(2, 4)]
+    parts = wire(config(replay={"shards": 2}), found, read_shard_list(tmp_path))
+    assert [part.name for part in parts if part.role == "replay"] == [f"replay-{shard}" for shard in range(4)]
+    assert {part.edges.taking for part in parts if part.role != "parameters"} == {2}
+    assert all(len(part.edges.replay) == 4 for part in parts if part.role != "replay" and part.role != "parameters")
 
 
 def test_services_that_run_elsewhere_are_not_started() -> None:
