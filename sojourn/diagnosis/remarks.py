@@ -20,6 +20,7 @@ def remarks_on(config: Config, record: DurationRecord, evidence: Evidence) -> tu
         *_rewards(record, evidence),
         *_never_seen(evidence),
         *_weights(config, evidence),
+        *_short_of_its_horizon(config, record),
         *_discounted(record),
         *_ends(config, evidence),
         *_objective(config),
@@ -56,6 +57,17 @@ def _weights(config: Config, evidence: Evidence) -> Iterator[str]:
         yield f"{evidence.repaired:.1%} of the weights could not be known (nothing was left of a horizon) and count as average ones"
     if config.learners.ess_floor > 0.0 and 0.0 < evidence.exponent < 1.0:
         yield f"learners.ess_floor raises weights to the power {evidence.exponent:.2f}: shares lie between unweighted and weighted ones"
+
+
+def _short_of_its_horizon(config: Config, record: DurationRecord) -> Iterator[str]:
+    """A horizon is exact only where the table has room for all that it holds."""
+    name = config.learners.table
+    early, expired = (record.facts.get(key, 0.0) for key in ("evicted_items", "expired_items"))
+    if config.tables[name].remover in ("start_age", "version_age") and early > MANY * (early + expired):
+        yield (
+            f"{early / (early + expired):.1%} of the items that left had to make room before their horizon, which the weight takes for "
+            f"whole: raise tables.{name}.capacity_steps and capacity_bytes, or lower the horizon"
+        )
 
 
 def _discounted(record: DurationRecord) -> Iterator[str]:
