@@ -23,6 +23,7 @@ import importlib.metadata
 import json
 import os
 import re
+import shutil
 import subprocess
 import time
 import uuid
@@ -59,12 +60,20 @@ def create_run(config: Config, command: Sequence[str]) -> Path:
     Raises ConfigError if the run's name is taken or the folder cannot be made.
     """
     path = _new_folder(config)
+    try:
+        _identify(path, config, command)
+    except OSError as error:
+        shutil.rmtree(path, ignore_errors=True)
+        raise ConfigError(f"the run folder {path} cannot be written: {error.strerror}") from error
+    return path
+
+
+def _identify(path: Path, config: Config, command: Sequence[str]) -> None:
     identity = RunIdentity(uuid.uuid4().hex, path.name, _now(), (_shown_command(command),))
     write_config(path, config.model_copy(update={"run": config.run.model_copy(update={"name": path.name})}))
     _replace(path / "git.json", json.dumps(git_state(Path.cwd()), indent=2))
     _replace(path / "versions.txt", "\n".join(package_versions()) + "\n")
     _write_identity(path, identity)
-    return path
 
 
 def note_resume(path: Path, config: Config, command: Sequence[str]) -> None:

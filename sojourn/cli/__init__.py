@@ -3,12 +3,15 @@
 Importing this package imports no torch, Ray, Gymnasium or plotting: a command imports what it needs when it runs.
 """
 
+import errno
 import os
 import signal
 import sys
 from types import FrameType
 
-from sojourn.errors import INTERRUPTED, SojournError
+from sojourn.errors import INTERRUPTED, CheckpointError, SojournError
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 
 def main() -> None:
@@ -38,6 +41,11 @@ def _run() -> None:
         sys.exit(error.exit_code)
     except BrokenPipeError:
         sys.exit(0)  # the reader of our output went away: `sojourn list envs | head`
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        print(f"sojourn: {error.filename or 'a file of the run'} cannot be written: {error.strerror}", file=sys.stderr)
+        sys.exit(CheckpointError.exit_code)
 
 
 def _terminated(number: int, frame: FrameType | None) -> None:

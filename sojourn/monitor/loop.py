@@ -7,9 +7,10 @@ from pathlib import Path
 from types import TracebackType
 
 from sojourn.monitor.durations import DurationReckoner, DurationRecord
+from sojourn.monitor.keeping import Keeping
 from sojourn.monitor.progress import Progress
 from sojourn.monitor.reckoning import Reckoner
-from sojourn.monitor.recorder import Recorder, read_progress
+from sojourn.monitor.recorder import read_progress
 from sojourn.monitor.scrape import Scraper
 
 PERIOD_S = 1.0
@@ -39,20 +40,16 @@ class Monitor:
 
     def run(self, stop: threading.Event, on_progress: Callable[[Progress], None] | None) -> None:
         """Once a second until `stop` is set: read, keep, call back. The last record is always kept."""
-        with Recorder(self._folder) as recorder:
+        with Keeping(self._folder) as keeping:
             while True:
                 began_s = time.monotonic()
                 record = self.read()
-                kept = recorder.keep(record)
-                if recorder.wants_durations(record):
-                    recorder.keep_durations(self.durations(record))
+                keeping.keep(record, self.durations)
                 if on_progress:
                     on_progress(record)
                 if stop.wait(max(0.0, PERIOD_S - (time.monotonic() - began_s))):
                     break
-            if not kept:
-                recorder.keep(record, always=True)
-            recorder.keep_durations(self.durations(record))
+            keeping.keep(record, self.durations, last=True)
 
     def close(self) -> None:
         self._scraper.close()

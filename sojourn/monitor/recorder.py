@@ -8,6 +8,7 @@ Records of durations hold sums, of which the latest says everything: they are as
 import io
 import json
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
@@ -61,9 +62,9 @@ class Recorder:
         self._durations_due_s = record.elapsed_s + max(DURATION_SPACING_S, DURATION_SPACING * record.elapsed_s)
 
     def close(self) -> None:
-        self._file.close()
-        self._durations.close()
-        self._events.close()
+        with ExitStack() as closing:  # each is closed, also when another has no room for what it still holds
+            for file in (self._file, self._durations, self._events):
+                closing.callback(file.close)
 
     def __enter__(self) -> "Recorder":
         return self
