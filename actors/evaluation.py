@@ -132,14 +132,13 @@ class Evaluator:
                 stopped=self._out_of_time,
                 progress=self._move,
             )
-        except EnvironmentFault as fault:
-            LOG.warning("evaluation %d of policy version %d was given up: %s", number, snapshot.policy_version, fault)
+            if evaluation is not None:
+                self._keep(snapshot, evaluation, seed)
+                self._film(snapshot, number, seed)
+        except (EnvironmentFault, OSError) as error:  # the disk may have room again for the next one
+            LOG.warning("evaluation %d of policy version %d was given up: %s", number, snapshot.policy_version, error)
             self._metrics.counter("sojourn_evaluator_failed_evaluations").inc()
             self._record = Record(number, snapshot.env_steps, snapshot.policy_version, self._record.best)
-            return
-        if evaluation is not None:
-            self._keep(snapshot, evaluation, seed)
-            self._film(snapshot, number, seed)
 
     def _keep(self, snapshot: ParameterSnapshot, evaluation: Evaluation, seed: int) -> None:
         """Results first, then the policy: a crash between the two loses no line."""

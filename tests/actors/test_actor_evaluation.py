@@ -170,3 +170,25 @@ def test_where_nothing_can_be_rendered_there_is_one_sentence_and_no_file(tmp_pat
     with pytest.raises(EnvironmentFault, match="no video of"):
         film_episode(policy, schema, config.environment, tmp_path / "a.mp4", seed=1, stopped=lambda: False)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_evaluation_that_cannot_be_written_is_given_up_and_the_next_one_is_made(
+    roles: Any, configured: Callable[..., Config], eventually: Any, caplog: pytest.LogCaptureFixture
+):
+    config = with_evaluation(configured({"length": 5}))
+    roles.start(parameters_role.run, config, "parameters")
+    stop, running = roles.start(evaluation.run, config, "evaluator")
+    roles.publish(config, learner_step=0)
+    eventually(lambda: len(lines(roles.run_folder)) == 1)
+    results, aside = roles.run_folder / "evaluations.jsonl", roles.run_folder / "aside"
+    results.rename(aside)
+    results.mkdir()  # whatever is written there fails
+    roles.publish(config, env_steps=250, seed=2)
+    eventually(lambda: "evaluation 1 of policy version 2 was given up" in caplog.text)
+    results.rmdir()
+    aside.rename(results)
+    roles.publish(config, env_steps=400, seed=3)
+    eventually(lambda: len(lines(roles.run_folder)) == 2)
+    stop.set()
+    running.result(10.0)
+    assert [result["policy_version"] for result in lines(roles.run_folder)] == [1, 3]
