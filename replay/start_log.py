@@ -151,7 +151,6 @@ class StartLog:
         if sum(counts.ended) > counts.started:
             self.odd["end_without_start"] += 1
         self.changes += bool(running or life.running)
-        self.changes += bool(running or life.running)
         life.running = {}
         for action in running:
             if action.odd or action.age_s > MOST_SECONDS or action.episode_age_s > MOST_SECONDS:
