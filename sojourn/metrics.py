@@ -350,7 +350,10 @@ SERIES: tuple[Series, ...] = (
     Series("sojourn_evaluator_episodes", "counter", ("evaluator",), "Episodes of evaluations."),
     Series("sojourn_evaluator_evaluations", "counter", ("evaluator",), "Evaluations that ended."),
     Series(
-        "sojourn_evaluator_failed_evaluations", "counter", ("evaluator",), "Evaluations given up because an environment failed."
+        "sojourn_evaluator_failed_evaluations",
+        "counter",
+        ("evaluator",),
+        "Evaluations given up: an environment failed, or the result could not be written.",
     ),
     Series("sojourn_evaluator_policy_version", "gauge", ("evaluator",), "Policy version of the latest evaluation."),
     Series(
@@ -624,8 +627,13 @@ class Metrics:
                         f"metrics cannot be served at {host}:{tried}: {error.strerror}; change metrics.host"
                     ) from error
             else:
+                server.handle_error = _broke_off  # type: ignore[method-assign]
                 return int(server.server_port)
         raise ConfigError(f"metrics.port {port}: it and all that follow are taken; choose another, or 0 for any free one")
+
+
+def _broke_off(request: object, address: object) -> None:
+    """A reader of the endpoint went away in the middle, or spoke no HTTP: its own affair, of which socketserver prints a stack trace."""
 
 
 def names_of(role: Role) -> Sequence[str]:

@@ -1,6 +1,9 @@
 """Which port does a role's Prometheus endpoint take?"""
 
 import socket
+import struct
+import threading
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -51,3 +54,17 @@ def test_a_foreign_interface_or_a_last_port_that_is_taken_is_refused_with_a_sent
         Metrics("actor").serve("203.0.113.1", 0)
     with socket.create_server(("127.0.0.1", 65_535)), pytest.raises(ConfigError, match=r"metrics\.port 65535: .*taken"):
         Metrics("actor").serve("127.0.0.1", 65_535)
+
+
+def test_garbage_and_readers_that_break_off_leave_the_endpoint_as_it_was(capfd: pytest.CaptureFixture[str]):
+    port = Metrics("actor").serve("127.0.0.1", 0)
+    for body in (b"\x00" * 5_000, b"GET " + b"a" * 70_000 + b" HTTP/1.1\r\n\r\n", b"GET /metrics HTTP/1.1\r\n\r\n") * 7:
+        with socket.create_connection(("127.0.0.1", port)) as reader:
+            reader.sendall(body)
+            reader.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # closing resets the connection
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+        assert b"sojourn_actor" in answer.read()
+    for thread in threading.enumerate():
+        if "process_request_thread" in thread.name:
+            thread.join(10.0)
+    assert capfd.readouterr().err == ""
