@@ -632,7 +632,7 @@ class Metrics:
         raise ConfigError(f"metrics.port {port}: it and all that follow are taken; choose another, or 0 for any free one")
 
 
-def _broke_off(request: object, address: object) -> None:
+def _broke_off(request: object, client_address: object) -> None:
     """A reader of the endpoint went away in the middle, or spoke no HTTP: its own affair, of which socketserver prints a stack trace."""
 
 
