@@ -160,8 +160,14 @@ class Weigher:
         if self._estimates and facts.inclusion_rule in CUT_BY:
             weight, error = with_errors(info, facts)
             return weight, {"duration": error}
-        weight = np.asarray(self._weighting(columns, info, facts))
         name = self._table.duration.weight
+        try:
+            weight = np.asarray(self._weighting(columns, info, facts))
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            raise ConfigError(
+                f"weighting {name!r} raised {type(error).__name__}: {error}; it gets columns {', '.join(sorted(columns))}, "
+                "the facts of the draws and those of the table"
+            ) from error
         if weight.shape != info.key.shape:
             raise ConfigError(f"weighting {name!r} must return one weight an item, shape {info.key.shape}, got {weight.shape}")
         if weight.dtype.kind not in "fiub":

@@ -260,6 +260,13 @@ def test_a_weighting_may_return_any_numbers(own_weightings: str):
     assert weighted.loss_weight == pytest.approx([0.5, 1.5])
 
 
+def test_a_weighting_that_asks_for_a_column_that_is_not_there_hears_which_there_are(own_weightings: str):
+    with pytest.raises(ConfigError, match=r"own_weightings:by_cost' raised KeyError: 'cost'; it gets columns duration_s, reward"):
+        Weigher(table(f"{own_weightings}:by_cost"), 100).weigh(
+            {"reward": np.ones(2), "duration_s": np.ones(2)}, info([0.25] * 2, [1.0, 1.0]), FACTS
+        )
+
+
 def test_a_weighting_that_returns_no_numbers_is_named(own_weightings: str):
     with pytest.raises(ConfigError, match=r"own_weightings:words.*must return numbers"):
         Weigher(table(f"{own_weightings}:words"), 100).weigh({}, info([0.25] * 2, [1.0, 1.0]), FACTS)
