@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sojourn.bench.chaos import faults
+from sojourn.bench.chaos import faults, server_faults
 from sojourn.bench.chaos.rows import SETTINGS
 from sojourn.bench.chaos.snapshot import Snapshot, make_snapshot
 from sojourn.bench.chaos.stage import Setting, Stage
@@ -16,7 +16,7 @@ CONFIG = load_config(None, [*SETTINGS, "actors.replicas=2"])
 STEPS = 16_000
 
 
-class BriefDiskFull(faults.DiskFull):
+class BriefDiskFull(server_faults.DiskFull):
     lasts_s = 0.5
 
 
@@ -48,6 +48,6 @@ def test_a_write_whose_acknowledgement_died_with_the_shard_is_recognised(snapsho
 def test_a_damaged_chunk_is_named_and_the_rest_is_served(snapshot: Snapshot):
     with Stage(CONFIG, Setting(actors=2), snapshot, seed=1) as stage:
         rng = np.random.default_rng(2)
-        found = measure(stage, faults.CorruptedChunk(stage, rng), rng)
+        found = measure(stage, server_faults.CorruptedChunk(stage, rng), rng)
     assert (found.lost, found.doubled, found.broken) == (0, 0, "")
     assert found.left_out > 0

@@ -7,7 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
-from sojourn.bench.chaos import faults, training_faults
+from sojourn.bench.chaos import faults, network_faults, server_faults, training_faults
 from sojourn.bench.chaos.faults import Fault
 from sojourn.bench.chaos.lossy import trial_in_a_namespace
 from sojourn.bench.chaos.snapshot import Snapshot
@@ -160,7 +160,7 @@ _ROWS: tuple[Row, ...] = (
         "network-cut",
         "no network for 30 s",
         "0 lost, recovers alone",
-        faults.PulledCable,
+        network_faults.PulledCable,
         "actors buffer; inserts and samples wait; everybody connects again",
         Setting(wire="clients"),
     ),
@@ -168,7 +168,7 @@ _ROWS: tuple[Row, ...] = (
         "network-slow",
         "200 ms more for each round trip",
         "0 lost, inserts and samples go on",
-        faults.SlowNetwork,
+        network_faults.SlowNetwork,
         "higher acknowledgement times",
         Setting(wire="clients"),
     ),
@@ -177,28 +177,28 @@ _ROWS: tuple[Row, ...] = (
         "redis-out-of-memory",
         "Redis out of memory",
         "inserts wait with the reason, samples go on, 0 lost",
-        faults.RedisOutOfMemory,
+        server_faults.RedisOutOfMemory,
         "`sojourn status` shows the reason",
     ),
     StageRow(
         "disk-full",
         "no room on Redis's disk",
         "inserts wait with the reason, samples go on, 0 lost",
-        faults.DiskFull,
+        server_faults.DiskFull,
         "`sojourn status` shows the reason",
     ),
     StageRow(
         "torn-file",
         "append-only file ends in half an entry",
         "the rest is served, 0 lost",
-        faults.TornFile,
+        server_faults.TornFile,
         "Redis's log names the place where the file was cut off",
     ),
     StageRow(
         "corrupted-chunk",
         "a byte of a stored chunk is changed",
         "found by checksum, named by key, left out; the rest is served",
-        faults.CorruptedChunk,
+        server_faults.CorruptedChunk,
         "the log names the chunk's key",
         alone=True,
     ),
@@ -206,7 +206,7 @@ _ROWS: tuple[Row, ...] = (
         "500-reconnect",
         "500 actors reconnect at once",
         "no failure, acknowledgements p99 under 5 s",
-        faults.ManyReconnect,
+        network_faults.ManyReconnect,
         "nothing",
         Setting(actors=500, mean_duration_s=0.05, wire="clients"),
     ),
@@ -214,7 +214,7 @@ _ROWS: tuple[Row, ...] = (
         "never-reads",
         "a client that never reads",
         "memory within budget",
-        faults.NeverReads,
+        network_faults.NeverReads,
         "nothing",
         Setting(wire="aside"),
     ),
