@@ -41,6 +41,37 @@ def fleets_of(world: World, pools: str, shards: int, rng: np.random.Generator, c
     ]
 
 
+def in_windows(world: World, fleets: list[Fleet], rng: np.random.Generator) -> dict[str, list[float]]:
+    """Eight windows, of each pool its own; what a window's end cuts begins anew. Returns their ends by pool."""
+    ends: dict[str, list[float]] = {"a": [], "b": []}
+    every_s = {pool: rng.uniform(5.0, 20.0) for pool in ends}
+    next_s = {pool: world.clock.now_s + length_s for pool, length_s in every_s.items()}
+    for fleet in fleets:
+        fleet.lanes.start_all()
+    for _ in range(8):
+        pool = min(next_s, key=next_s.__getitem__)
+        for until_s in (rng.uniform(world.clock.now_s, next_s[pool]), next_s[pool]):
+            for fleet in fleets:
+                fleet.lanes.go_on_until(until_s)
+                if rng.random() < 0.5:
+                    fleet.lanes.deliver()
+        mine = [fleet.lanes for fleet in fleets if fleet.pool == pool]
+        for lanes in mine:
+            lanes.cut_all()
+            lanes.deliver()
+            lanes.settle()
+        for lanes in {lanes.shard: lanes for lanes in mine}.values():
+            lanes.end_window(pool)
+        ends[pool].append(next_s[pool])
+        next_s[pool] += every_s[pool]
+        for lanes in mine:
+            lanes.start_all()
+    for fleet in fleets:
+        fleet.lanes.deliver()
+        fleet.lanes.settle()
+    return ends
+
+
 def drawn(world: World, shards: int) -> list[Batch]:
     world.clock.now_s += 2.0  # summaries are made anew
     items = (world.info(shard).table("replay").facts.items for shard in range(shards))
@@ -54,7 +85,7 @@ def same_up_to_a_factor(factor: np.ndarray, weights: np.ndarray) -> bool:
 @pytest.mark.parametrize("seed", [0, 1])
 def test_windows_of_two_pools_weigh_by_the_share_of_starts_that_had_so_much_left(seed):
     rng = np.random.default_rng(seed)
-    shards, starts, ends = 1 + seed, [], {"a": [], "b": []}  # starts: pool, class, time
+    shards, starts = 1 + seed, []  # starts: pool, class, time
 
     def choose(pool: str, speed: str) -> Callable[[int, float], Attempt]:
         def chosen(lane: int, now_s: float) -> Attempt:
@@ -68,31 +99,7 @@ def test_windows_of_two_pools_weigh_by_the_share_of_starts_that_had_so_much_left
         {"replay": {"duration": {"rule": "window", "cap": 1e9}}}, labels=("b", "slow", "s"), seed=0, shards=shards
     ) as world:
         fleets = fleets_of(world, "ab", shards, rng, choose)
-        every_s = {pool: rng.uniform(5.0, 20.0) for pool in ends}
-        next_s = {pool: world.clock.now_s + length_s for pool, length_s in every_s.items()}
-        for fleet in fleets:
-            fleet.lanes.start_all()
-        for _ in range(8):
-            pool = min(next_s, key=next_s.__getitem__)
-            for until_s in (rng.uniform(world.clock.now_s, next_s[pool]), next_s[pool]):
-                for fleet in fleets:
-                    fleet.lanes.go_on_until(until_s)
-                    if rng.random() < 0.5:
-                        fleet.lanes.deliver()
-            mine = [fleet.lanes for fleet in fleets if fleet.pool == pool]
-            for lanes in mine:
-                lanes.cut_all()
-                lanes.deliver()
-                lanes.settle()
-            for lanes in {lanes.shard: lanes for lanes in mine}.values():
-                lanes.end_window(pool)
-            ends[pool].append(next_s[pool])
-            next_s[pool] += every_s[pool]
-            for lanes in mine:
-                lanes.start_all()
-        for fleet in fleets:
-            fleet.lanes.deliver()
-            fleet.lanes.settle()
+        ends = in_windows(world, fleets, rng)
         batches = drawn(world, shards)
 
     def weight(of_b: float, of_slow: float, duration_s: float) -> float:
