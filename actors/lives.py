@@ -7,9 +7,9 @@ from sojourn.roles import Address, RoleContext
 from sojourn.seeds import lane_seed
 
 
-def shard_of(context: RoleContext) -> Address:
-    """The shard to which this life of the actor is pinned."""
-    return context.replay[shard_for(context.name, range(context.taking or len(context.replay)))]
+def home_of(context: RoleContext) -> int:
+    """Number of the shard to which a life of this actor that begins now is pinned. Raises UnavailableError while nobody can tell."""
+    return shard_for(context.name, range(context.replay_shards().taking))
 
 
 class Seeds:
@@ -33,14 +33,14 @@ class Seeds:
         return lane_seed(self._run_seed, f"{self._role} policy", self._index, 0, self._first)
 
 
-def life_of(context: RoleContext, incarnation: int) -> int:
+def life_of(context: RoleContext, shard: Address, incarnation: int) -> int:
     """Number of this life: how many the run folder remembers, so that a new run with the same seed begins with the same episodes.
 
     A container may come back without the folder of its former life. Then the run is older than the folder, and the incarnation
     that the replay service granted tells this life from others.
     """
     remembered = count_life(context.run_folder / "lives" / context.name)
-    if remembered == 0 and service_info(shard_of(context)).env_steps > 0:
+    if remembered == 0 and service_info(shard).env_steps > 0:
         return incarnation
     return remembered
 

@@ -18,11 +18,12 @@ from actors.board import LaneBoard
 from actors.credits import StartGate
 from actors.faults import Faults
 from actors.first_look import first_look
-from actors.lives import Seeds, life_of, shard_of
+from actors.lives import Seeds, home_of, life_of
 from actors.lockstep import lockstep
 from actors.measures import ActorMeasures
+from actors.moving import LifeEnd
 from actors.rollout import Rollout, RolloutParts
-from actors.watchdog import Ending, Watch
+from actors.watchdog import Asked, Ending, Watch
 from replay.client import ActorConnection, SpillSettings
 from sojourn.algorithms import build_policy
 from sojourn.columns import Schema
@@ -53,18 +54,26 @@ def run(context: RoleContext) -> None:
     schema = first_look(settings, context.config, context.stop)
     if schema is None:
         return
+    while _live(context, fleet, settings, schema, metrics):
+        LOG.info("%s begins a new life on another shard", context.name)
+
+
+def _live(context: RoleContext, fleet: FleetSettings, settings: EnvironmentSettings, schema: Schema, metrics: Metrics) -> bool:
+    """One life on one shard. Returns whether another is to follow, since the actor belongs to another shard now."""
     with ExitStack() as stack:
-        leaving = threading.Event()
-        connection = _connect(context, fleet, settings, schema, metrics, leaving)
+        leaving, home = threading.Event(), home_of(context)
+        connection = _connect(context, home, fleet, settings, schema, metrics, leaving)
         if connection is None:
-            return
+            return False
         stack.callback(connection.close)
         assert context.parameters is not None
         watcher = Watcher(context.parameters, run_id=context.run_id, client_id=context.name)
         stack.callback(watcher.close)
-        seeds = Seeds(context, life_of(context, connection.incarnation))
+        seeds = Seeds(context, life_of(context, context.replay_shards().addresses[home], connection.incarnation))
         actor = Actor(context, fleet, settings, schema, seeds, connection, watcher, metrics, leaving)
-        actor.run(context.stop)
+        end = LifeEnd(context, home, lambda: connection.pace().retired)
+        actor.run(end)
+        return end.moved and not context.stop.is_set()
 
 
 def fleet_of(config: Config, name: str) -> tuple[FleetSettings, EnvironmentSettings]:
@@ -77,16 +86,18 @@ def fleet_of(config: Config, name: str) -> tuple[FleetSettings, EnvironmentSetti
 
 def _connect(
     context: RoleContext,
+    home: int,
     fleet: FleetSettings,
     settings: EnvironmentSettings,
     schema: Schema,
     metrics: Metrics,
     leaving: threading.Event,
 ) -> ActorConnection | None:
-    """Say hello to this actor's shard; None if the actor was told to stop before the shard answered."""
+    """Say hello to the shard of this life; None if the actor was told to stop before the shard answered."""
+    addresses = context.replay_shards().addresses
     try:
         return ActorConnection(
-            shard_of(context),
+            addresses[home],
             run_id=context.run_id,
             client_id=context.name,
             schema=schema,
@@ -98,7 +109,7 @@ def _connect(
             metrics=metrics,
             stop=leaving,
             give_up=context.stop,
-            shards=dict(enumerate(context.replay)),
+            shards=dict(enumerate(addresses)),
         )
     except UnavailableError:
         if context.stop.is_set():
@@ -153,7 +164,7 @@ class Actor:
             simulated_clock=simulated_clock,
         )
 
-    def run(self, stop: threading.Event) -> None:
+    def run(self, stop: Asked) -> None:
         """Collect until told to stop; raises what ended the rollout otherwise."""
         rollout = threading.Thread(target=self._collect, name=f"{self._name} rollout", daemon=True)
         rollout.start()

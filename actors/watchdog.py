@@ -9,6 +9,7 @@ import faulthandler
 import threading
 import time
 from collections.abc import Callable
+from typing import Protocol
 
 from actors.board import LaneBoard
 
@@ -26,6 +27,12 @@ class Ending(enum.Enum):
     HUNG = "it has been inside an environment for longer than the time limit"
 
 
+class Asked(Protocol):
+    """What says that the end has come: an event, or whatever looks like one."""
+
+    def is_set(self) -> bool: ...
+
+
 class Watch:
     """Watches one rollout's thread until it ends, is told to stop, or hangs."""
 
@@ -37,7 +44,7 @@ class Watch:
         self._report = report
         self._armed_s = 0.0
 
-    def run(self, rollout: threading.Thread, stop: threading.Event, leaving: threading.Event) -> Ending:
+    def run(self, rollout: threading.Thread, stop: Asked, leaving: threading.Event) -> Ending:
         """Blocks. stop: asks for the end.  leaving: set here once the end has come, and tells the rollout."""
         try:
             stopped_s = None

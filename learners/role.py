@@ -64,7 +64,7 @@ def chosen_device(config: Config) -> torch.device:
 def _connect(context: RoleContext, metrics: Metrics) -> LearnerConnection:
     config = context.config
     return LearnerConnection(
-        context.replay,
+        context.replay_shards().addresses,
         run_id=context.run_id,
         client_id=context.name,
         table=config.learners.table,
@@ -73,6 +73,7 @@ def _connect(context: RoleContext, metrics: Metrics) -> LearnerConnection:
         total_env_steps=config.run.env_steps,
         metrics=metrics,
         seed=lane_seed(config.run.seed, "learner draws", context.index, 0, 0),
+        addresses_now=(lambda: context.replay_shards().addresses) if context.shards else None,
     )
 
 

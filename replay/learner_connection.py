@@ -24,7 +24,7 @@ from replay.start_summary import Summaries
 from replay.weighting import Weigher
 from sojourn.columns import Schema
 from sojourn.config.schema import LearnerSettings, TableSettings
-from sojourn.errors import DeadlineError, SojournError
+from sojourn.errors import DeadlineError, SojournError, UnavailableError
 from sojourn.experience import Batch, PriorityUpdate
 from sojourn.metrics import Metrics
 from sojourn.roles import Address
@@ -32,6 +32,7 @@ from sojourn.rpc import CONTRACT_VERSION
 
 LOOK_S = 0.1  # how often a waiting sample() looks at what nobody announces: a shard that is late
 FAREWELL_S = 2.0
+NEW_SHARDS_EVERY_S = 2.0
 
 
 class _Shard:
@@ -82,8 +83,11 @@ class LearnerConnection:
         token: str = "",
         seed: int = 0,
         now_s: Callable[[], float] = time.monotonic,
+        addresses_now: Callable[[], Sequence[Address]] | None = None,
     ) -> None:
         """Connects in the background; batches have `learner.batch_size` items for this rank.
+
+        addresses_now: looked at every 2 s where shards can be added: those behind the ones that are known already.
 
         now_s: a clock that runs as the services' do, to bring the start times of several shards together; waits are on the
         monotonic clock.
@@ -112,12 +116,33 @@ class LearnerConnection:
             rank=rank,
             world=world,
         )
-        self._shards = [self._connect(address, hello, learner, len(addresses), token) for address in addresses]
+        self._rng = np.random.default_rng(seed)
+        self._connect_to: Callable[[Address, int], _Shard] = partial(self._connect, hello=hello, learner=learner, token=token)
+        self._shards = [self._connect_to(address, len(addresses)) for address in addresses]
+        self._source = self._make_source()
+        self._closed = threading.Event()
+        self._following = threading.Thread(target=self._follow, args=(addresses_now,), name=f"{client_id} shards", daemon=True)
+        if addresses_now is not None:
+            self._following.start()
+
+    def _make_source(self) -> WholeBatches | AcrossShards:
         streams = [shard.stream for shard in self._shards]
-        whole = len(streams) == 1 or table_settings.sampler == "fifo"
-        self._source: WholeBatches | AcrossShards = (
-            WholeBatches(streams) if whole else AcrossShards(streams, self._batch_size, np.random.default_rng(seed))
-        )
+        if len(streams) == 1 or self._settings.sampler == "fifo":
+            return WholeBatches(streams)
+        return AcrossShards(streams, self._batch_size, self._rng)
+
+    def _follow(self, addresses_now: Callable[[], Sequence[Address]]) -> None:
+        """Connect to shards that are new, until the end. Rows of a draw that was begun are let go with the former source."""
+        while not self._closed.wait(NEW_SHARDS_EVERY_S):
+            try:
+                addresses = addresses_now()
+            except UnavailableError:
+                continue
+            for address in addresses[len(self._shards) :]:
+                added = self._connect_to(address, len(addresses))
+                with self._arrived:
+                    self._shards.append(added)
+                    self._source = self._make_source()
 
     def schema(self, timeout_s: float) -> Schema:
         """The schema in force; waits until an actor has said hello anywhere. Raises DeadlineError if none has in time."""
@@ -196,10 +221,13 @@ class LearnerConnection:
 
     def close(self) -> None:
         """Send what waits, hand unused leases back and end."""
+        self._closed.set()
+        if self._following.ident is not None:
+            self._following.join(FAREWELL_S)
         for shard in self._shards:
             shard.close()
 
-    def _connect(self, address: Address, hello: pb.HelloRequest, learner: LearnerSettings, shards: int, token: str) -> _Shard:
+    def _connect(self, address: Address, shards: int, hello: pb.HelloRequest, learner: LearnerSettings, token: str) -> _Shard:
         said = pb.HelloRequest()
         said.CopyFrom(hello)
         link = Link(address, said, token)

@@ -5,18 +5,30 @@ of a full ring would have been: the age of the oldest at retirement x capacity /
 """
 
 import asyncio
+import logging
 import math
+from collections.abc import Callable
 
 from replay.shard import Shard
+
+LOG = logging.getLogger("sojourn.replay")
 
 LOOK_S = 1.0
 
 
-async def let_items_leave(shard: Shard) -> None:
-    """For ever: once a second, while the shard is retired."""
+async def follow(shard: Shard, retired: Callable[[], bool | None]) -> None:
+    """For ever, once a second: be retired, or not, as wanted (None: as it is), and let items leave."""
     while True:
+        obey(shard, retired())
         look(shard, shard.clock.now_s())
         await asyncio.sleep(LOOK_S)
+
+
+def obey(shard: Shard, retired: bool | None) -> None:
+    """Take new lives of actors, or no more."""
+    if retired is not None and retired != shard.counts.retired:
+        LOG.info("shard %d %s", shard.index, "is retired" if retired else "takes inserts")
+        shard.counts.retired = retired
 
 
 def look(shard: Shard, now_s: float) -> None:

@@ -2,10 +2,12 @@
 
 import asyncio
 import threading
+from pathlib import Path
 
 from replay.server import ReplayServer
 from sojourn.metrics import Metrics
 from sojourn.roles import RoleContext
+from sojourn.shard_list import read_shard_list
 
 
 def run(context: RoleContext) -> None:
@@ -26,7 +28,7 @@ async def _serve(context: RoleContext, metrics: Metrics, metrics_at: str) -> Non
         run_id=context.run_id,
         index=context.index,
         metrics=metrics,
-        retired=context.index >= context.taking if context.taking else None,
+        retired=lambda: is_retired(context.run_folder, context.index),
     )
     try:
         address = await server.open(context.listen)
@@ -36,6 +38,12 @@ async def _serve(context: RoleContext, metrics: Metrics, metrics_at: str) -> Non
         await server.close()
         if context.stop.is_set():
             await server.stop_embedded()
+
+
+def is_retired(run_folder: Path, index: int) -> bool | None:
+    """Whether the run's list says that this shard takes no inserts; None where there is no list."""
+    listed = read_shard_list(run_folder)
+    return None if listed is None else index >= listed.taking
 
 
 def on_this_loop(stop: threading.Event) -> asyncio.Event:

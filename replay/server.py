@@ -6,7 +6,7 @@ Runs on one event loop. Health says NOT_SERVING until everything is read back an
 import asyncio
 import logging
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from replay.kernels import compile_all
 from replay.observe import keep_observing
 from replay.open_tier import open_tier
 from replay.rebuild import Rebuild
-from replay.retirement import let_items_leave
+from replay.retirement import follow, obey
 from replay.sampling import Sampling
 from replay.servicer import ReplayServicer
 from replay.shard import Clock, Shard
@@ -55,9 +55,9 @@ class ReplayServer:
         index: int,
         metrics: Metrics,
         clock: Clock | None = None,
-        retired: bool | None = None,
+        retired: Callable[[], bool | None] = lambda: None,
     ) -> None:
-        """retired: whether it begins so; None: as it was."""
+        """retired: asked once a second whether the shard is to be so; None: as it was told."""
         self._config = config
         self._run_folder = run_folder
         incarnation = int(time.time() * 1e6)
@@ -111,8 +111,7 @@ class ReplayServer:
         await asyncio.to_thread(compile_all)  # loading them takes 0.4 s, and would hold the loop up at the first insert
         if self._tier is not None:
             await Rebuild(self.shard, self._tier).run()
-        if self._retired is not None:
-            self.shard.counts.retired = self._retired
+        obey(self.shard, self._retired())
         self.shard.recovering = ""
         self.shard.samplers.notify()
         await self._say(health_pb2.HealthCheckResponse.SERVING)
@@ -120,7 +119,7 @@ class ReplayServer:
             self._ingest.run(),
             self._snapshots.run(self._config.replay.snapshot_every_s),
             keep_observing(self.shard),
-            let_items_leave(self.shard),
+            follow(self.shard, self._retired),
         )
 
     async def close(self) -> None:

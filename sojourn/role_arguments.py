@@ -11,13 +11,14 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
 from sojourn.config.load import load_config
 from sojourn.errors import HungError, SojournError
 from sojourn.logs import log_to_stderr
-from sojourn.roles import RoleContext, fixed_address, parameters_address, replay_addresses
+from sojourn.roles import RoleContext, fixed_address, parameters_address, replay_addresses, shards_in
 from sojourn.shard_list import read_shard_list
 
 Run = Callable[[RoleContext], None]
@@ -69,7 +70,7 @@ def context_of(role: str, given: argparse.Namespace) -> RoleContext:
     beside = given.run_folder / "config.yaml"
     config = load_config(given.config or (beside if beside.exists() else None), given.overrides)
     found = replay_addresses(config, given.run_folder)
-    shards = None if given.replay or config.replay.addresses else read_shard_list(given.run_folder)
+    listed = not (given.replay or config.replay.addresses) and read_shard_list(given.run_folder) is not None
     return RoleContext(
         config=config,
         run_folder=given.run_folder,
@@ -79,7 +80,7 @@ def context_of(role: str, given: argparse.Namespace) -> RoleContext:
         fleet=given.fleet,
         replay=tuple(fixed_address(target) for target in given.replay) or found,
         parameters=fixed_address(given.parameters) if given.parameters else parameters_address(config, given.run_folder),
-        taking=shards.taking if shards else 0,
+        shards=partial(shards_in, given.run_folder) if listed else None,
         listen=given.listen,
     )
 

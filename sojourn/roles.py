@@ -13,7 +13,7 @@ from pathlib import Path
 
 from sojourn.config import Config
 from sojourn.errors import UnavailableError
-from sojourn.shard_list import read_shard_list
+from sojourn.shard_list import read_shard_list, shard_list
 
 Address = Callable[[], str]
 """Resolves to a gRPC target; called again at each reconnect. Raises UnavailableError while there is none."""
@@ -34,12 +34,20 @@ class Announcement:
 
 
 @dataclass(frozen=True)
+class ReplayShards:
+    """The replay shards of a run now: the first `taking` of those at `addresses` take inserts, the others are retired."""
+
+    taking: int
+    addresses: tuple[Address, ...]
+
+
+@dataclass(frozen=True)
 class RoleContext:
     """One role's place in a run.
 
     run_id: random identity of the run, the same over restarts and resumes.  index: number among the role's replicas.
     fleet: actors only, "" is the default fleet.  replay, parameters: how to find the services, shards in the order of their numbers.
-    taking: so many of the first shards take inserts, the others are retired; 0: all of them.
+    shards: tells which shards there are now, where that can change; None: those of `replay`, and all take inserts.
     listen: "host:port" that a service binds, port 0 is any free one; it is reached at that host.
     announce_to: told of every announcement as well, where the run folder is not shared.
     stop: set once when the role shall drain and return.
@@ -53,7 +61,7 @@ class RoleContext:
     fleet: str = ""
     replay: tuple[Address, ...] = ()
     parameters: Address | None = None
-    taking: int = 0
+    shards: Callable[[], ReplayShards] | None = None
     listen: str = "127.0.0.1:0"
     announce_to: Callable[[Announcement], None] | None = None
     stop: threading.Event = field(default_factory=threading.Event)
@@ -62,6 +70,10 @@ class RoleContext:
     def name(self) -> str:
         """Stable over restarts: "actor-3", "actor-slow-0", "replay-0"."""
         return "-".join(part for part in (self.role, self.fleet, str(self.index)) if part)
+
+    def replay_shards(self) -> ReplayShards:
+        """The shards now. Raises UnavailableError while nobody can tell."""
+        return self.shards() if self.shards else ReplayShards(len(self.replay), self.replay)
 
     def announce(self, address: str = "", metrics: str = "") -> None:
         """Write this life's announcement, replaced atomically."""
@@ -100,6 +112,12 @@ def replay_addresses(config: Config, run_folder: Path) -> tuple[Address, ...]:
     shards = read_shard_list(run_folder)
     known = shards.known if shards else config.replay.shards
     return tuple(announced_address(run_folder, f"replay-{shard}") for shard in range(known))
+
+
+def shards_in(run_folder: Path) -> ReplayShards:
+    """The shards that a run folder lists, each found by its announcement. Raises UnavailableError if it has no list."""
+    listed = shard_list(run_folder)
+    return ReplayShards(listed.taking, tuple(announced_address(run_folder, f"replay-{shard}") for shard in range(listed.known)))
 
 
 def parameters_address(config: Config, run_folder: Path) -> Address:

@@ -5,6 +5,8 @@ import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from sojourn.errors import UnavailableError
+
 
 @dataclass(frozen=True)
 class ShardList:
@@ -28,6 +30,14 @@ def read_shard_list(run_folder: Path) -> ShardList | None:
         return ShardList(**json.loads((run_folder / "shards.json").read_text()))
     except FileNotFoundError:
         return None
+
+
+def shard_list(run_folder: Path) -> ShardList:
+    """The run's list. Raises UnavailableError if it has none."""
+    listed = read_shard_list(run_folder)
+    if listed is None:
+        raise UnavailableError(f"{run_folder} has no list of replay shards")
+    return listed
 
 
 def write_shard_list(run_folder: Path, shards: ShardList) -> None:

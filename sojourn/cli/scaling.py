@@ -1,4 +1,4 @@
-"""`sojourn scale`: ask the launcher of a running run for another number of actors."""
+"""`sojourn scale`: ask the launcher of a running run for another number of actors or replay shards."""
 
 from typing import Annotated
 
@@ -11,10 +11,12 @@ from sojourn.run_folder import find_run, is_driven, run_config
 
 
 def scale_run(
-    wanted: Annotated[list[str], typer.Argument(metavar="KEY=N", help="actors=16, or actors.fleets.NAME=4 for a fleet.")],
+    wanted: Annotated[
+        list[str], typer.Argument(metavar="KEY=N", help="actors=16, actors.fleets.NAME=4 for a fleet, replay=4 for shards.")
+    ],
     run: RunOption = None,
 ) -> None:
-    """Change the number of actors of a running run."""
+    """Change the number of actors or replay shards of a running run."""
     from sojourn.launcher import ask_to_scale
 
     replicas = dict(map(_replicas, wanted))
@@ -36,4 +38,4 @@ def _replicas(text: str) -> tuple[str, int]:
         number = next(iter(number.values()))
     if isinstance(number, bool) or not isinstance(number, int):
         raise ConfigError(f"{key.strip()} must be a whole number, got {said!r}")
-    return key.strip().removesuffix(".replicas"), number
+    return key.strip().removesuffix(".replicas").removesuffix(".shards"), number

@@ -1,11 +1,12 @@
 """How a running launcher is asked for something: files in RUN/control/, replaced atomically, taken once.
 
-`scale.json` holds the wanted number of actors by fleet: {"actors": 8, "actors.fleets.slow": 2}.
+`scale.json` holds wanted numbers of actors by fleet, and of replay shards: {"actors": 8, "actors.fleets.slow": 2, "replay": 4}.
 """
 
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from sojourn.config import Config
@@ -14,19 +15,33 @@ from sojourn.launcher.wiring import fleets
 from sojourn.run_folder import run_config, write_config
 
 MOST_ACTORS = 100_000
+MOST_SHARDS = 256
+REPLAY = "replay"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """actors: wanted number by fleet name, "" is the default one.  shards: wanted number that take inserts, None: as it is."""
+
+    actors: dict[str, int] = field(default_factory=dict)
+    shards: int | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self.actors) or self.shards is not None
 
 
 def ask_to_scale(run_folder: Path, config: Config, replicas: Mapping[str, int]) -> None:
-    """Ask the run's launcher for so many actors; a newer request replaces one that was not taken yet.
+    """Ask the run's launcher for so many actors or replay shards; a newer request replaces one that was not taken yet.
 
-    replicas: by "actors" or "actors.fleets.NAME".  Raises ConfigError for an unknown fleet or an impossible number.
+    replicas: by "actors", "actors.fleets.NAME" or "replay".  Raises ConfigError for an unknown key or an impossible number.
     """
-    known = {_key(fleet) for fleet in fleets(config)}
+    known = {_key(fleet) for fleet in fleets(config)} | (set() if config.replay.addresses else {REPLAY})
     for key, number in replicas.items():
         if key not in known:
             raise ConfigError(f"cannot scale {key!r}: this run has {', '.join(sorted(known))}")
-        if not 0 <= number <= MOST_ACTORS:
-            raise ConfigError(f"{key} must lie in [0, {MOST_ACTORS}], got {number}")
+        least, most = (1, MOST_SHARDS) if key == REPLAY else (0, MOST_ACTORS)
+        if not least <= number <= most:
+            raise ConfigError(f"{key} must lie in [{least}, {most}], got {number}")
     folder = run_folder / "control"
     folder.mkdir(exist_ok=True)
     temporary = folder / f".scale.{os.getpid()}"
@@ -34,24 +49,27 @@ def ask_to_scale(run_folder: Path, config: Config, replicas: Mapping[str, int]) 
     temporary.replace(folder / "scale.json")
 
 
-def take_scale_request(run_folder: Path) -> dict[str, int]:
-    """The wanted number of actors by fleet name ("" is the default one), and the request is gone; empty if there is none."""
+def take_scale_request(run_folder: Path) -> Asked:
+    """What is wanted, and the request is gone; nothing if there is none."""
     asked, taken = run_folder / "control" / "scale.json", run_folder / "control" / ".scale.taken"
     try:
         asked.replace(taken)
     except FileNotFoundError:
-        return {}
+        return Asked()
     replicas = json.loads(taken.read_text())
     taken.unlink()
-    return {_fleet(key): int(number) for key, number in replicas.items()}
+    shards = replicas.pop(REPLAY, None)
+    return Asked({_fleet(key): int(number) for key, number in replicas.items()}, shards)
 
 
-def keep_scale(run_folder: Path, replicas: Mapping[str, int]) -> None:
+def keep_scale(run_folder: Path, asked: Asked) -> None:
     """Write the wanted numbers into the run's configuration, so that `sojourn resume` starts with them. A run without one keeps none.
 
-    replicas: by fleet name.  0 is a pause of this start and not kept: a run that starts with no actor would never end.
+    0 actors is a pause of this start and not kept: a run that starts with no actor would never end.
     """
-    kept = {f"{_key(fleet)}.replicas": number for fleet, number in replicas.items() if number > 0}
+    kept = {f"{_key(fleet)}.replicas": number for fleet, number in asked.actors.items() if number > 0}
+    if asked.shards is not None:
+        kept["replay.shards"] = asked.shards
     if kept and (run_folder / "config.yaml").exists():
         write_config(run_folder, run_config(run_folder, [f"{key}={number}" for key, number in kept.items()]))
 

@@ -7,13 +7,14 @@ cluster as they see one machine.
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from sojourn.errors import UnavailableError
 from sojourn.roles import Address, Announcement
+from sojourn.shard_list import ShardList, shard_list
 
 NAMESPACE = "sojourn"
 ANSWER_S = 5.0
@@ -23,6 +24,7 @@ class Directory:
     """Announcements by name. The Ray actor's state is the run folder, so a restarted one knows what its last life knew."""
 
     def __init__(self, run_folder: Path) -> None:
+        self._run_folder = run_folder
         self._folder = run_folder / "roles"
 
     def announce(self, said: Announcement) -> None:
@@ -37,6 +39,10 @@ class Directory:
             return str(json.loads((self._folder / f"{name}.json").read_text())["address"])
         except FileNotFoundError:
             return ""
+
+    def shards(self) -> ShardList:
+        """The run's list of replay shards. Raises UnavailableError if it has none."""
+        return shard_list(self._run_folder)
 
 
 def start_directory(run_folder: Path, run_id: str, node_id: str) -> Any:
@@ -71,14 +77,19 @@ def directory_address(run_id: str, name: str) -> Address:
     return resolve
 
 
+def directory_shards(run_id: str) -> ShardList:
+    """The run's list of replay shards, from any process that Ray started. Raises UnavailableError while there is none."""
+    return cast(ShardList, _ask(run_id, "shards"))
+
+
 def announce_to_directory(run_id: str, said: Announcement) -> None:
     """Tell the run's directory. Raises UnavailableError if it does not answer."""
     _ask(run_id, "announce", said)
 
 
-def _ask(run_id: str, question: str, argument: Any) -> Any:
+def _ask(run_id: str, question: str, *arguments: Any) -> Any:
     try:
         directory = ray.get_actor(directory_name(run_id), namespace=NAMESPACE)
-        return ray.get(getattr(directory, question).remote(argument), timeout=ANSWER_S)
+        return ray.get(getattr(directory, question).remote(*arguments), timeout=ANSWER_S)
     except (ValueError, ray.exceptions.RayError) as error:
         raise UnavailableError(f"the directory of run {run_id} does not answer: {error}") from error

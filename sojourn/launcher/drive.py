@@ -12,6 +12,7 @@ from sojourn.launcher.control import keep_scale, take_scale_request
 from sojourn.launcher.host import Host
 from sojourn.launcher.interrupts import Interrupts
 from sojourn.launcher.leftovers import forget_announcements
+from sojourn.launcher.resharding import Resharding
 from sojourn.launcher.rules import reason_to_end
 from sojourn.launcher.standing import Gauge
 from sojourn.launcher.supervision import Supervisor
@@ -26,16 +27,26 @@ LOG = logging.getLogger(__name__)
 
 
 def drive(
-    config: Config, run_folder: Path, host: Host, find: Find, interrupts: Interrupts, on_progress: OnProgress | None
+    config: Config,
+    run_folder: Path,
+    host: Host,
+    find: Find,
+    read: Callable[[], ShardList],
+    interrupts: Interrupts,
+    on_progress: OnProgress | None,
 ) -> int:
     """Start the parts, keep them running until the run is over, end them in order. Returns 0.
+
+    find, read: how parts find services, and the list of shards.
 
     Raises the SojournError that made going on hopeless, or that a role raised while it ended (a checkpoint that cannot be written).
     """
     forget_announcements(run_folder)
-    parts = wire(config, find, settled_shards(config, run_folder))
+    settle_shards(config, run_folder)
+    parts = wire(config, find, read)
     supervisor = Supervisor(config, parts, host, run_folder)
-    gauge = Gauge(next(part.edges.replay for part in parts if part.role == "learner"), run_folder)
+    edges = next(part.edges for part in parts if part.role == "learner")
+    gauge = Gauge(edges.addresses, run_folder)
     with monitored(run_folder, config.learners.table, on_progress):
         failure: SojournError | None = None
         try:
@@ -49,19 +60,19 @@ def drive(
     return 0
 
 
-def settled_shards(config: Config, run_folder: Path) -> ShardList | None:
-    """The run's shards: those that it ever had, of which `replay.shards` take inserts. None where they run elsewhere."""
+def settle_shards(config: Config, run_folder: Path) -> None:
+    """Write the run's list: shards that it ever had, of which `replay.shards` take inserts. None where they run elsewhere."""
     if config.replay.addresses:
-        return None
-    before = read_shard_list(run_folder)
-    shards = before.scaled(config.replay.shards) if before else ShardList(config.replay.shards, config.replay.shards)
-    write_shard_list(run_folder, shards)
-    return shards
+        (run_folder / "shards.json").unlink(missing_ok=True)
+        return
+    before = read_shard_list(run_folder) or ShardList(1, 1)
+    write_shard_list(run_folder, before.scaled(config.replay.shards))
 
 
 def _until_over(config: Config, run_folder: Path, supervisor: Supervisor, gauge: Gauge, interrupts: Interrupts) -> str:
     """Turn until a rule, a person or the learner ends the run. Returns why."""
     supervisor.hold_back("evaluator")
+    resharding = Resharding(run_folder, supervisor)
     for returned in supervisor.turns():
         standing = gauge.standing()
         if standing.learner_step > 0 or standing.elapsed_s > EVALUATOR_WAITS_S:
@@ -73,8 +84,11 @@ def _until_over(config: Config, run_folder: Path, supervisor: Supervisor, gauge:
         if reason := reason_to_end(config, standing):
             return reason
         if asked := take_scale_request(run_folder):
-            supervisor.scale(asked)
+            supervisor.scale(asked.actors)
+            if asked.shards is not None:
+                resharding.begin(asked.shards)
             keep_scale(run_folder, asked)
+        resharding.turn()
     raise AssertionError("turns never end")
 
 

@@ -74,7 +74,7 @@ class RayRole:
             fleet=part.fleet,
             replay=part.edges.replay,
             parameters=part.edges.parameters,
-            taking=part.edges.taking,
+            shards=part.edges.shards,
             listen=f"{node_ip}:0",
             announce_to=partial(announce_to_directory, setting.run_id) if setting.cluster else None,
             stop=self._stop,

@@ -21,6 +21,7 @@ from sojourn.launcher.wiring import ENTRY, Part
 from sojourn.logs import log_to
 from sojourn.plugins import import_attribute
 from sojourn.roles import RoleContext, announced_address
+from sojourn.shard_list import shard_list
 
 
 def serial(config: Config, run_folder: Path, *, run_id: str, on_progress: OnProgress | None = None) -> int:
@@ -30,7 +31,15 @@ def serial(config: Config, run_folder: Path, *, run_id: str, on_progress: OnProg
         try:
             validate_all(config)
             host = ThreadHost(config, run_folder, run_id)
-            return drive(config, run_folder, host, partial(announced_address, run_folder), interrupts, on_progress)
+            return drive(
+                config,
+                run_folder,
+                host,
+                partial(announced_address, run_folder),
+                partial(shard_list, run_folder),
+                interrupts,
+                on_progress,
+            )
         except KeyboardInterrupt:
             return INTERRUPTED
         finally:
@@ -77,7 +86,7 @@ class ThreadHost:
             fleet=part.fleet,
             replay=part.edges.replay,
             parameters=part.edges.parameters,
-            taking=part.edges.taking,
+            shards=part.edges.shards,
             stop=stop,
         )
 

@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from replay.client import service_info
@@ -16,12 +17,13 @@ ANSWER_S = 1.0
 class Gauge:
     """Follows a run's standing. Invariant: env_steps and learner_step never fall, whichever shard is down."""
 
-    def __init__(self, replay: tuple[Address, ...], run_folder: Path) -> None:
+    def __init__(self, replay: Callable[[], tuple[Address, ...]], run_folder: Path) -> None:
+        """replay: tells the shards now; none ever leaves."""
         self._replay = replay
         self._evaluations = run_folder / "evaluations.jsonl"
         self._began_s = time.monotonic()
         self._ask_at_s = 0.0
-        self._env_steps = [0] * len(replay)
+        self._env_steps: dict[int, int] = {}
         self._learner_step = 0
         self._read_bytes = self._evaluations.stat().st_size if self._evaluations.exists() else 0
         self._return_mean: float | None = None
@@ -33,15 +35,19 @@ class Gauge:
             self._ask_shards()
             self._read_evaluations()
             self._ask_at_s = time.monotonic() + ASK_EVERY_S
-        return Standing(now_s - self._began_s, sum(self._env_steps), self._learner_step, self._return_mean)
+        return Standing(now_s - self._began_s, sum(self._env_steps.values()), self._learner_step, self._return_mean)
 
     def _ask_shards(self) -> None:
-        for shard, address in enumerate(self._replay):
+        try:
+            addresses = self._replay()
+        except SojournError:
+            return  # nobody can tell at the moment
+        for shard, address in enumerate(addresses):
             try:
                 info = service_info(address, ANSWER_S)
             except SojournError:
                 continue  # starting, or down for a moment: what it said last stands
-            self._env_steps[shard] = max(self._env_steps[shard], info.env_steps)
+            self._env_steps[shard] = max(self._env_steps.get(shard, 0), info.env_steps)
             self._learner_step = max(self._learner_step, info.learner_step)
 
     def _read_evaluations(self) -> None:

@@ -13,7 +13,7 @@ from sojourn.config import Config
 from sojourn.errors import DeadlineError, SojournError, UnavailableError
 from sojourn.launcher.host import Ended, Host
 from sojourn.launcher.restarts import Failure, GiveUp, decide
-from sojourn.launcher.wiring import Part, actors
+from sojourn.launcher.wiring import Part, actors, shards
 
 TURN_S = 0.1
 ASK_AGAIN_S = 1.0  # a role that died while it was stopping comes back without having heard
@@ -68,6 +68,10 @@ class Supervisor:
         """Want so many actors of each named fleet; the highest-numbered leave first."""
         kept = {name: part for name, part in self._wanted.items() if part.role != "actor" or part.fleet not in replicas}
         self._wanted = {**kept, **{part.name: part for part in actors(self._config, self._edges, replicas)}}
+
+    def want_shards(self, number: int) -> None:
+        """Want at least so many replay shards of this run's own: none leaves, it may hold items."""
+        self._wanted = {part.name: part for part in shards(range(number))} | self._wanted
 
     def turns(self) -> Iterator[list[str]]:
         """For ever: bring what runs closer to what is wanted. Yields names of parts that returned by themselves.

@@ -16,6 +16,7 @@ from sojourn.launcher.ray_session import RaySession, cluster_ray, local_ray, tem
 from sojourn.launcher.validation import validate_all
 from sojourn.logs import log_to
 from sojourn.roles import announced_address
+from sojourn.shard_list import shard_list
 
 MISTAKE_S = 1.0  # most mistakes show up sooner; an environment that takes longer is made while Ray starts
 
@@ -63,13 +64,14 @@ def _drive(
     config: Config, run_folder: Path, run_id: str, session: RaySession, interrupts: Interrupts, on_progress: OnProgress | None
 ) -> int:
     """Imports of Ray come this late because its settings are read from the environment at import."""
-    from sojourn.launcher.directory import directory_address, start_directory
+    from sojourn.launcher.directory import directory_address, directory_shards, start_directory
     from sojourn.launcher.ray_roles import RayHost
 
     directory = start_directory(run_folder, run_id, session.node_id) if session.cluster else None
     find = partial(directory_address, run_id) if directory else partial(announced_address, run_folder)
+    read = partial(directory_shards, run_id) if directory else partial(shard_list, run_folder)
     host = RayHost(session, config, run_folder, run_id)
     try:
-        return drive(config, run_folder, host, find, interrupts, on_progress)
+        return drive(config, run_folder, host, find, read, interrupts, on_progress)
     finally:
         host.close()

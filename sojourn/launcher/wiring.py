@@ -1,11 +1,11 @@
 """Which processes make up a run, and who talks to whom. Pure: names and addresses, nothing is started here."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from sojourn.config import Config
 from sojourn.config.schema import FleetSettings
-from sojourn.roles import Address, fixed_address
+from sojourn.roles import Address, ReplayShards, fixed_address
 from sojourn.shard_list import ShardList
 
 ENTRY = {
@@ -23,11 +23,15 @@ Find = Callable[[str], Address]
 
 @dataclass(frozen=True)
 class Edges:
-    """The services that a part talks to. taking: as `RoleContext.taking`."""
+    """The services that a part talks to. shards: as `RoleContext.shards`."""
 
     replay: tuple[Address, ...] = ()
     parameters: Address | None = None
-    taking: int = 0
+    shards: Callable[[], ReplayShards] | None = None
+
+    def addresses(self) -> tuple[Address, ...]:
+        """Of all replay shards now. Raises UnavailableError while nobody can tell."""
+        return self.shards().addresses if self.shards else self.replay
 
 
 @dataclass(frozen=True)
@@ -46,10 +50,22 @@ class Part:
         return "-".join(piece for piece in (self.role, self.fleet, str(self.index)) if piece)
 
 
-def wire(config: Config, find: Find, shards: ShardList | None = None) -> list[Part]:
+@dataclass(frozen=True)
+class Listed:
+    """Tells a part which shards there are now. read: the run's list."""
+
+    find: Find
+    read: Callable[[], ShardList]
+
+    def __call__(self) -> ReplayShards:
+        listed = self.read()
+        return ReplayShards(listed.taking, tuple(self.find(f"replay-{shard}") for shard in range(listed.known)))
+
+
+def wire(config: Config, find: Find, read: Callable[[], ShardList] | None = None) -> list[Part]:
     """Every process of a run in the order of starting, and every edge between them.
 
-    shards: of a run that had another number of them before; None: those of the configuration.
+    read: tells the run's shards now; None: those of the configuration, for ever.
 
         actors    --Insert, Heartbeat-->          replay
         learners  --Sample, UpdatePriorities-->   replay      (batches come back on the same stream)
@@ -60,20 +76,25 @@ def wire(config: Config, find: Find, shards: ShardList | None = None) -> list[Pa
 
     Services whose addresses the configuration gives run elsewhere and are not parts.
     """
-    own = 0 if config.replay.addresses else shards.known if shards else config.replay.shards
-    taking = shards.taking if shards and own else 0
+    own = 0 if config.replay.addresses else read().known if read else config.replay.shards
     edges = Edges(
         replay=tuple(map(fixed_address, config.replay.addresses)) or tuple(find(f"replay-{shard}") for shard in range(own)),
         parameters=fixed_address(config.parameters.address) if config.parameters.address else find("parameters-0"),
-        taking=taking,
+        shards=Listed(find, read) if read and own else None,
     )
     return [
-        *(Part("replay", shard, edges=Edges(taking=taking)) for shard in range(own)),
+        *shards(range(own)),
         *(() if config.parameters.address else (Part("parameters"),)),
         *(Part("learner", rank, "", edges, config.learners.threads) for rank in range(config.learners.replicas)),
         *actors(config, edges, {name: fleet.replicas for name, fleet in fleets(config).items()}),
         Part("evaluator", edges=edges),
     ]
+
+
+def shards(numbers: Iterable[int]) -> Iterator[Part]:
+    """Replay shards of these numbers."""
+    for number in numbers:
+        yield Part("replay", number)
 
 
 def actors(config: Config, edges: Edges, replicas: Mapping[str, int]) -> Iterator[Part]:

@@ -4,7 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -246,9 +246,11 @@ class Roles:
             parameters=parameters_address(config, self.run_folder),
         )
 
-    def start(self, run: Callable[[RoleContext], None], config: Config, role: str) -> tuple[threading.Event, Future[None]]:
-        """Start a role and wait until it has announced itself."""
-        context = self.context(config, role)
+    def start(
+        self, run: Callable[[RoleContext], None], config: Config, role: str, **changed: Any
+    ) -> tuple[threading.Event, Future[None]]:
+        """Start a role and wait until it has announced itself. changed: fields of its context."""
+        context = replace(self.context(config, role), **changed)
         running = context.stop, self._pool.submit(run, context)
         self._running.append(running)
         announcement = self.run_folder / "roles" / f"{context.name}.json"

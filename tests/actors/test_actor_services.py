@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,13 @@ import pytest
 
 from actors import role as actor_role
 from replay import role as replay_role
-from replay.client import LearnerConnection, service_info
+from replay.client import LearnerConnection, service_info, shard_for
 from sojourn.config import Config
 from sojourn.config.load import dump_config
 from sojourn.errors import ContractError
 from sojourn.parameters import role as parameters_role
-from sojourn.roles import replay_addresses
+from sojourn.roles import replay_addresses, shards_in
+from sojourn.shard_list import ShardList, write_shard_list
 
 
 def served(config: Config) -> Config:
@@ -85,6 +87,31 @@ def test_every_completed_step_reaches_the_replay_once_and_items_bootstrap_across
     np.testing.assert_array_equal(batch.columns["reward"][:, 0], after[:, 2])
     np.testing.assert_array_equal(batch.columns["terminated"], after[:, 2] == 7)
     assert not batch.columns["truncated"][batch.columns["terminated"]].any()
+
+
+@pytest.mark.parametrize("rollout", ["lockstep", "asynchronous"])
+def test_an_actor_that_belongs_to_another_shard_ends_its_stream_and_begins_a_new_life_there(
+    services: Any, configured: Callable[..., Config], eventually: Any, rollout: str
+):
+    config = served(configured({"length": 7}, environments=2, segment_steps=4, rollout=rollout, flush_age_s=0.05))
+    run = services(config)
+    run.start(replay_role.run, config, "replay", index=1)
+    write_shard_list(run.run_folder, ShardList(taking=1, known=2))
+    stop, running = run.start(actor_role.run, config, "actor", shards=partial(shards_in, run.run_folder))
+
+    def infos() -> list[Any]:
+        return [service_info(address, 20.0) for address in shards_in(run.run_folder).addresses]
+
+    assert [shard_for("actor-0", range(taking)) for taking in (1, 2)] == [0, 1]
+    eventually(lambda: infos()[0].env_steps >= 50)
+    write_shard_list(run.run_folder, ShardList(taking=2, known=2))
+    eventually(lambda: infos()[1].env_steps >= 50)
+    stop.set()
+    running.result(10.0)
+    for info in infos():
+        (client,) = info.clients
+        assert (client.started, info.gaps, info.refused) == (client.ended, 0, 0)
+        assert info.episodes > 0
 
 
 def test_stacks_are_rebuilt_as_the_policy_saw_them(services: Any, configured: Callable[..., Config], eventually: Any):

@@ -14,7 +14,7 @@ import sojourn as package
 from sojourn.cli.app import app
 from sojourn.cli.display import Display, line
 from sojourn.config.load import load_config
-from sojourn.launcher.control import take_scale_request
+from sojourn.launcher.control import Asked, take_scale_request
 from sojourn.monitor import Evaluation, Progress
 from sojourn.monitor.recorder import Recorder
 from sojourn.run_folder import create_run, driving
@@ -225,7 +225,7 @@ def test_scale_asks_the_launcher_of_a_running_run(here, sojourn):
     path = new_run()
     with driving(path):
         code, out, _ = sojourn("scale", "actors=16")
-    assert (code, take_scale_request(path)) == (0, {"": 16})
+    assert (code, take_scale_request(path)) == (0, Asked({"": 16}))
     assert "actors=16" in out
 
 

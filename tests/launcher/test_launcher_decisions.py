@@ -1,13 +1,14 @@
 """The launcher's plain decisions: which parts a run has, when it is over, who gets another life, what a request means."""
 
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from sojourn.config import Config
 from sojourn.errors import ConfigError, ContractError, EnvironmentFault, HungError
-from sojourn.launcher.control import ask_to_scale, keep_scale, take_scale_request
-from sojourn.launcher.drive import settled_shards
+from sojourn.launcher.control import Asked, ask_to_scale, keep_scale, take_scale_request
+from sojourn.launcher.drive import settle_shards
 from sojourn.launcher.restarts import (
     LONGEST_WAIT_S,
     MOST_CRASHES,
@@ -26,7 +27,7 @@ from sojourn.launcher.rules import Standing, reason_to_end
 from sojourn.launcher.wiring import Part, wire
 from sojourn.roles import Address, fixed_address
 from sojourn.run_folder import run_config, write_config
-from sojourn.shard_list import ShardList, read_shard_list
+from sojourn.shard_list import ShardList, shard_list
 
 
 def found(name: str) -> Address:
@@ -61,12 +62,14 @@ def test_clients_are_wired_to_every_shard_and_to_the_parameters() -> None:
 
 
 def test_a_run_with_fewer_shards_than_before_keeps_the_others_without_inserts(tmp_path: Path) -> None:
-    settled = [settled_shards(config(replay={"shards": shards}), tmp_path) for shards in (1, 4, 2)]
-    assert settled == [ShardList(1, 1), ShardList(4, 4), ShardList(2, 4)]
-    parts = wire(config(replay={"shards": 2}), found, read_shard_list(tmp_path))
+    for shards, listed in ((1, ShardList(1, 1)), (4, ShardList(4, 4)), (2, ShardList(2, 4))):
+        settle_shards(config(replay={"shards": shards}), tmp_path)
+        assert shard_list(tmp_path) == listed
+    parts = wire(config(replay={"shards": 2}), found, partial(shard_list, tmp_path))
     assert [part.name for part in parts if part.role == "replay"] == [f"replay-{shard}" for shard in range(4)]
-    assert {part.edges.taking for part in parts if part.role != "parameters"} == {2}
-    assert all(len(part.edges.replay) == 4 for part in parts if part.role != "replay" and part.role != "parameters")
+    clients = [part for part in parts if part.role not in ("replay", "parameters")]
+    assert {part.edges.shards().taking for part in clients} == {2}
+    assert {len(part.edges.shards().addresses) for part in clients} == {4}
 
 
 def test_services_that_run_elsewhere_are_not_started() -> None:
@@ -153,24 +156,26 @@ def test_one_long_life_forgives_all_young_deaths() -> None:
 def test_a_scale_request_is_taken_once(tmp_path: Path) -> None:
     settings = config(actors={"fleets": {"slow": {}}})
     ask_to_scale(tmp_path, settings, {"actors": 3})
-    ask_to_scale(tmp_path, settings, {"actors": 4, "actors.fleets.slow": 2})  # replaces the first
-    assert take_scale_request(tmp_path) == {"": 4, "slow": 2}
-    assert take_scale_request(tmp_path) == {}
+    ask_to_scale(tmp_path, settings, {"actors": 4, "actors.fleets.slow": 2, "replay": 3})  # replaces the first
+    assert take_scale_request(tmp_path) == Asked({"": 4, "slow": 2}, shards=3)
+    assert not take_scale_request(tmp_path)
 
 
 def test_a_wanted_number_is_kept_for_the_next_start_and_a_pause_is_not(tmp_path: Path) -> None:
     write_config(tmp_path, config(actors={"replicas": 2, "fleets": {"slow": {}}}))
-    keep_scale(tmp_path, {"": 5})
-    keep_scale(tmp_path, {"": 0, "slow": 3})
+    keep_scale(tmp_path, Asked({"": 5}))
+    keep_scale(tmp_path, Asked({"": 0, "slow": 3}, shards=2))
     kept = run_config(tmp_path)
-    assert (kept.actors.replicas, kept.actors.fleets["slow"].replicas) == (5, 3)
+    assert (kept.actors.replicas, kept.actors.fleets["slow"].replicas, kept.replay.shards) == (5, 3, 2)
 
 
-@pytest.mark.parametrize(("replicas", "words"), [({"actor": 1}, "this run has actors"), ({"actors": -1}, "got -1")])
+@pytest.mark.parametrize(
+    ("replicas", "words"), [({"actor": 1}, "this run has actors"), ({"actors": -1}, "got -1"), ({"replay": 0}, "got 0")]
+)
 def test_an_impossible_scale_request_is_refused(tmp_path: Path, replicas: dict[str, int], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         ask_to_scale(tmp_path, config(), replicas)
-    assert take_scale_request(tmp_path) == {}
+    assert not take_scale_request(tmp_path)
 
 
 def test_part_names_are_those_of_role_contexts() -> None:

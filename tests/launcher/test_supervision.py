@@ -11,11 +11,13 @@ import pytest
 from sojourn.config import Config
 from sojourn.errors import CheckpointError, ConfigError, ContractError
 from sojourn.launcher import wiring
+from sojourn.launcher.resharding import Resharding
 from sojourn.launcher.restarts import MOST_REFUSALS
 from sojourn.launcher.serial import ThreadHost
 from sojourn.launcher.supervision import Supervisor
 from sojourn.launcher.wiring import wire
 from sojourn.roles import announced_address
+from sojourn.shard_list import ShardList, shard_list, write_shard_list
 
 DEADLINE_S = 10.0
 
@@ -152,6 +154,22 @@ def test_scaling_starts_and_ends_the_highest_numbered_actors(stage: Callable[...
     assert run.times("actor-0", "ended") == 0
     assert run.times("actor-slow-0", "ended") == 0
     run.supervisor.stop()
+
+
+def test_the_list_of_shards_changes_once_further_ones_have_announced_themselves(stage: Callable[..., Stage]) -> None:
+    run = stage()
+    write_shard_list(run.folder, ShardList(1, 1))
+    resharding = Resharding(run.folder, run.supervisor)
+    resharding.begin(3)
+    resharding.turn()
+    assert shard_list(run.folder) == ShardList(1, 1)
+    run.turn_until(lambda: all((run.folder / "roles" / f"replay-{shard}.json").exists() for shard in range(3)))
+    resharding.turn()
+    assert shard_list(run.folder) == ShardList(3, 3)
+    resharding.begin(2)
+    resharding.turn()
+    assert shard_list(run.folder) == ShardList(2, 3)  # none leaves: it may hold items
+    assert run.supervisor.stop() == []
 
 
 def test_what_is_held_back_starts_once_it_is_released(stage: Callable[..., Stage]) -> None:

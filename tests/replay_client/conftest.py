@@ -69,7 +69,7 @@ class Service:
         self.config = Config.model_validate(
             {"tables": tables, "replay": replay, "learners": {**learners, **settings.pop("learners", {})}, **settings}
         )
-        self.folder, self.index, self.taking = folder, index, 0
+        self.folder, self.index = folder, index
         self._stop, self._thread = threading.Event(), threading.Thread()
 
     @property
@@ -79,7 +79,7 @@ class Service:
     def start(self) -> "Service":
         (self.folder / "roles" / f"{self.name}.json").unlink(missing_ok=True)
         self._stop = threading.Event()
-        context = RoleContext(self.config, self.folder, "run", "replay", index=self.index, taking=self.taking, stop=self._stop)
+        context = RoleContext(self.config, self.folder, "run", "replay", index=self.index, stop=self._stop)
         self._thread = threading.Thread(target=run, args=(context,))
         self._thread.start()
         eventually(self.answers)

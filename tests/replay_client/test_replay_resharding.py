@@ -1,6 +1,8 @@
 """Is anything lost or doubled when a run goes on with another number of shards? Real services over one run folder."""
 
+import threading
 from collections.abc import Callable
+from itertools import count, takewhile
 from typing import Any
 
 import numpy as np
@@ -10,24 +12,28 @@ from replay.client import exported_rows, shard_for
 from sojourn.columns import Schema
 from sojourn.errors import UnavailableError
 from sojourn.experience import Segment
+from sojourn.roles import shards_in
+from sojourn.shard_list import ShardList, shard_list, write_shard_list
 
 ACTORS = [f"actor-{index}" for index in range(8)]
 STEPS = 16
+FREE = {"min_size": 1, "samples_per_insert": None}
 
 
 class Ledger:
     """What was acknowledged: each step's number, unique over actors and lives, is its reward."""
 
-    def __init__(self, make_segment: Callable[..., Segment]) -> None:
+    def __init__(self, make_segment: Callable[..., Segment], first: int = 0) -> None:
         self._make_segment = make_segment
-        self._next = 0
+        self._next = first
         self.numbers: list[int] = []
 
-    def insert(self, actor: Any) -> None:
-        """One closed episode of new numbers; they are in the ledger once they are acknowledged."""
+    def insert(self, actor: Any, episode: int = 0) -> None:
+        """One closed episode of new numbers; they are in the ledger once they are acknowledged. episode: of this life."""
         numbers = np.arange(self._next, self._next + STEPS)
         self._next += STEPS
-        actor.insert(self._make_segment(0, 0, steps=STEPS, closed=True, reward=numbers.astype(np.float32)))
+        reward = numbers.astype(np.float32)
+        actor.insert(self._make_segment(0, episode * (STEPS + 1), STEPS, episode=episode, closed=True, reward=reward))
         assert actor.drain(20.0)
         self.numbers += numbers.tolist()
 
@@ -47,8 +53,8 @@ def resumed(services: list[Any], taking: int) -> None:
     """All services begin a new life; so many of them take inserts."""
     for service in services:
         service.stop()
+    write_shard_list(services[0].folder, ShardList(taking, len(services)))
     for service in services:
-        service.taking = taking
         service.start()
 
 
@@ -75,4 +81,67 @@ def test_a_run_goes_on_with_more_and_with_fewer_shards_and_nothing_is_lost_or_do
     learner = services[0].learner(addresses=tuple(service.address for service in services))
     soon(lambda: set(learner.sample(20.0).info.shard.tolist()) == {0, 1, 2})
     assert learner.facts().env_steps == len(ledger.numbers)
+    learner.close()
+
+
+class MovingActor:
+    """Inserts all the time, and follows the list as actors do: it ends its life and begins another where it belongs now."""
+
+    def __init__(self, name: str, first: int, services: list[Any], make_segment: Callable[..., Segment]) -> None:
+        self.ledger = Ledger(make_segment, first)
+        self.homes: list[int] = []
+        self.stop = threading.Event()
+        self._name, self._services = name, services
+        self.thread = threading.Thread(target=self._run, daemon=True)
+        self.thread.start()
+
+    def _home(self) -> int:
+        return shard_for(self._name, range(shard_list(self._services[0].folder).taking))
+
+    def _run(self) -> None:
+        while not self.stop.is_set():
+            self.homes.append(self._home())
+            actor = self._services[self.homes[-1]].actor(self._name)
+            for episode in takewhile(lambda _: not self.stop.is_set() and self._home() == self.homes[-1], count()):
+                self.ledger.insert(actor, episode)
+            actor.close()
+
+
+def test_one_to_four_to_two_shards_under_load_loses_and_doubles_nothing(
+    make_service: Any, make_segment: Callable[..., Segment], soon: Callable[..., Any]
+):
+    services = [make_service(replay={"durability": "process"}, tables={"replay": {"capacity_steps": 1 << 17, "limiter": FREE}})]
+    folder = services[0].folder
+    write_shard_list(folder, ShardList(1, 1))
+    actors = [MovingActor(name, index << 20, services, make_segment) for index, name in enumerate(ACTORS)]
+    learner = services[0].learner(addresses_now=lambda: shards_in(folder).addresses)
+    known_steps = 0
+
+    def drawn_from() -> set[int]:
+        nonlocal known_steps
+        shards = set(learner.sample(20.0).info.shard.tolist())
+        known_steps, before = learner.facts().env_steps, known_steps
+        assert known_steps >= before  # what the run counts never goes back
+        return shards
+
+    soon(lambda: drawn_from() == {0})
+    services += [
+        make_service(replay={"durability": "process"}, tables={"replay": {"capacity_steps": 1 << 17, "limiter": FREE}})
+        for _ in range(3)
+    ]
+    write_shard_list(folder, ShardList(4, 4))
+    used = {shard_for(name, range(4)) for name in ACTORS}
+    soon(lambda: {actor.homes[-1] for actor in actors} == used)
+    soon(lambda: drawn_from() >= used)
+    write_shard_list(folder, ShardList(2, 4))
+    soon(lambda: all(actor.homes[-1] < 2 for actor in actors))
+    soon(lambda: drawn_from() >= used)  # retired ones are drawn from as well
+
+    for actor in actors:
+        actor.stop.set()
+    for actor in actors:
+        actor.thread.join(20.0)
+    numbers = sorted(number for actor in actors for number in actor.ledger.numbers)
+    assert stored(services) == numbers
+    assert sum(service.info().env_steps for service in services) == len(numbers)
     learner.close()

@@ -1,0 +1,39 @@
+"""How a run gets another number of replay shards while it goes on. Reads and writes the run's list; its one thread is the launcher's.
+
+Further shards start first. Once all have announced themselves the list is replaced, and everybody follows it by himself: shards retire
+or take inserts, actors finish their streams and begin a new life where they belong now, learners draw from shards that are new.
+"""
+
+import logging
+from pathlib import Path
+
+from sojourn.launcher.supervision import Supervisor
+from sojourn.shard_list import ShardList, read_shard_list, write_shard_list
+
+LOG = logging.getLogger(__name__)
+
+
+class Resharding:
+    """Invariant: the list names no shard that has not announced itself in this start of the run, but those it began with."""
+
+    def __init__(self, run_folder: Path, supervisor: Supervisor) -> None:
+        self._run_folder = run_folder
+        self._supervisor = supervisor
+        self._wanted: ShardList | None = None
+
+    def begin(self, taking: int) -> None:
+        """So many shards are to take inserts; a newer wish replaces one that has not come true yet."""
+        listed = read_shard_list(self._run_folder)
+        if listed is not None:
+            self._wanted = listed.scaled(max(1, taking))
+            self._supervisor.want_shards(self._wanted.known)
+
+    def turn(self) -> None:
+        """Replace the list once every shard can be found."""
+        if self._wanted is not None and all(map(self._is_announced, range(self._wanted.known))):
+            LOG.info("%d of %d replay shards take inserts from now on", self._wanted.taking, self._wanted.known)
+            write_shard_list(self._run_folder, self._wanted)
+            self._wanted = None
+
+    def _is_announced(self, shard: int) -> bool:
+        return (self._run_folder / "roles" / f"replay-{shard}.json").exists()
