@@ -13,7 +13,7 @@ from actors.segments import SegmentBuilder
 from actors.stacking import Observations
 from actors.waits import Waits
 from replay.client import LaneCounts, RunningAction
-from sojourn.columns import WAITED, Schema
+from sojourn.columns import IDLE, Schema
 from sojourn.config.schema import EnvironmentSettings
 from sojourn.environments import read_extras
 from sojourn.experience import Columns, EndKind, Segment, Transition
@@ -55,7 +55,7 @@ class Lane:
         self._settings = settings
         self._observations = observations
         self._rows = SegmentBuilder(schema, slot, segment_steps)
-        reckons_waits = any(column.name == WAITED for column in schema.extras)
+        reckons_waits = any(column.name == IDLE for column in schema.extras)
         self._waits = Waits(emit, simulated_clock=simulated_clock) if reckons_waits else None
         self._emit = emit
         self._finished = finished
@@ -195,7 +195,7 @@ class Lane:
             return
         waited_s = self._waits.take(now_s)
         if self._rows.length:
-            self._rows.charge(WAITED, waited_s)
+            self._rows.charge(IDLE, waited_s)
         else:
             self._waits.charge(waited_s)
 
@@ -218,7 +218,7 @@ class Lane:
         extras = {**self._episode_extras, **outcome.extras} if self._episode_extras else outcome.extras
         if self._waits:
             self._waits.row_ended(now_s if self._simulated_clock else self.started_at_s + outcome.duration_s)
-            extras = {**extras, WAITED: np.zeros((), np.float32)}
+            extras = {**extras, IDLE: np.zeros((), np.float32)}
         self._rows.add(
             Transition(
                 self._observations.newest(self.slot),

@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from actors.outcomes import Beginning, Outcome
-from sojourn.columns import WAITED, Column, Schema
+from sojourn.columns import IDLE, Column, Schema
 from sojourn.experience import Columns
 
 _ACTION = struct.Struct("=d")
@@ -47,7 +47,7 @@ class SlotWire:
     def __init__(self, schema: Schema) -> None:
         self._action = schema.action_columns()
         self._observation = schema.observation_columns()
-        self._step_extras = [column for column in schema.extras if column.scope == "step" and column.name != WAITED]
+        self._step_extras = [column for column in schema.extras if column.scope == "step" and column.name != IDLE]
         self._episode_extras = [column for column in schema.extras if column.scope == "episode"]
 
     def encode_action(self, action: Columns, started_at_s: float) -> bytes:

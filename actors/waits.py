@@ -5,7 +5,7 @@ Pure state: no I/O, no clock (times are handed in). Used by one lane, by one thr
 
 from collections.abc import Callable
 
-from sojourn.columns import WAITED
+from sojourn.columns import IDLE
 from sojourn.experience import Segment
 
 
@@ -55,7 +55,7 @@ class Waits:
         if self._held is None:
             self._passed_s += waited_s
         else:
-            self._held.extras[WAITED][-1] += waited_s
+            self._held.extras[IDLE][-1] += waited_s
             self._let_go()
 
     def held_for_s(self, now_s: float) -> float:

@@ -17,7 +17,7 @@ from sojourn.errors import ContractError, EnvironmentFault
 from sojourn.experience import Columns
 
 Scope = Literal["step", "episode"]
-WAITED = "waited_s"
+IDLE = "idle_s"
 """Extra column of runs with `objective: per_second`: seconds from an action's end to the start of its lane's next one."""
 
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from sojourn.algorithms.targets import Objective, reward_factors, step_discounts
-from sojourn.columns import WAITED
+from sojourn.columns import IDLE
 from sojourn.config import Config
 from sojourn.config.algorithms import ActorCriticSettings
 
@@ -52,7 +52,7 @@ class RewardRate(nn.Module):
 def start_to_start_s(columns: Mapping[str, Tensor]) -> Tensor:
     """tau of steps, float32 [B, n] or [B, L]: the action and what its lane waited behind it, where actors say that."""
     duration_s = columns["duration_s"]
-    return duration_s + columns[WAITED] if WAITED in columns else duration_s
+    return duration_s + columns[IDLE] if IDLE in columns else duration_s
 
 
 @dataclass(frozen=True)

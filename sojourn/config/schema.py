@@ -71,7 +71,7 @@ BATCH_COLUMNS = (
     "end_kind",
     "mask",
     "length",
-    "waited_s",
+    "idle_s",
 )
 
 

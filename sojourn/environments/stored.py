@@ -4,7 +4,7 @@ from typing import Any
 
 import gymnasium as gym
 
-from sojourn.columns import WAITED, Column, Schema, space_columns, space_to_json, stacked_space
+from sojourn.columns import IDLE, Column, Schema, space_columns, space_to_json, stacked_space
 from sojourn.config.schema import Config, EnvironmentSettings
 from sojourn.errors import EnvironmentFault
 
@@ -32,7 +32,7 @@ def schema_of(environment: gym.Env[Any, Any], config: Config, settings: Environm
 def _extras(config: Config, settings: EnvironmentSettings) -> tuple[Column, ...]:
     """What is declared, and the time between actions where rewards are reckoned by the second."""
     declared = tuple(Column(x.name, x.dtype, x.shape, x.ragged_max, x.scope) for x in settings.extras)
-    return (*declared, Column(WAITED, "float32")) if config.objective == "per_second" else declared
+    return (*declared, Column(IDLE, "float32")) if config.objective == "per_second" else declared
 
 
 def _task_column(settings: EnvironmentSettings) -> str:

@@ -163,12 +163,14 @@ def test_a_life_without_the_folder_of_the_former_one_has_other_seeds(
 ):
     config = served(configured({"length": 3}))
     run = services(config)
-    for life in (1, 2):
+    before = 0
+    for _ in range(2):
         stop, running = run.start(actor_role.run, config, "actor")
-        eventually(lambda least=60 * life: info_of(config, run.run_folder).env_steps >= least)
+        eventually(lambda least=before + 60: info_of(config, run.run_folder).env_steps >= least)
         stop.set()
         running.result(10.0)
         shutil.rmtree(tmp_path / "lives")
+        before = info_of(config, run.run_folder).env_steps
     assert len(set(drawn(config, run.run_folder).columns["observation"][:, 0].tolist())) == 2
 
 

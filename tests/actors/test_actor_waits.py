@@ -7,14 +7,14 @@ from actors.lane import Lane
 from actors.outcomes import Beginning, Outcome
 from actors.slot_wire import SlotWire
 from actors.stacking import Observations
-from sojourn.columns import WAITED, Column, Schema
+from sojourn.columns import IDLE, Column, Schema
 from sojourn.config.schema import EnvironmentSettings
 from sojourn.experience import EndKind, Segment
 
 SCHEMA = Schema(
     {"type": "Box", "shape": [1], "dtype": "float32", "low": "-inf", "high": "inf"},
     {"type": "Discrete", "n": 2, "start": 0},
-    extras=(Column(WAITED, "float32"),),
+    extras=(Column(IDLE, "float32"),),
 )
 
 
@@ -49,7 +49,7 @@ class World:
         self.lane.complete(outcome, self.now_s)
 
     def waits(self) -> list[float]:
-        return [float(wait) for segment in self.segments for wait in segment.extras[WAITED]]
+        return [float(wait) for segment in self.segments for wait in segment.extras[IDLE]]
 
     def total_s(self) -> float:
         return sum(self.waits()) + sum(float(segment.duration_s.sum()) for segment in self.segments)

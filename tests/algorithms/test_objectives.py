@@ -61,5 +61,5 @@ def test_the_rate_forgets_reward_and_seconds_alike():
 
 
 def test_a_step_lasts_until_the_next_start_where_actors_say_how_long_they_waited():
-    assert start_to_start_s({"duration_s": 2 * ONE, "waited_s": 0.5 * ONE}).item() == 2.5
+    assert start_to_start_s({"duration_s": 2 * ONE, "idle_s": 0.5 * ONE}).item() == 2.5
     assert start_to_start_s({"duration_s": 2 * ONE}).item() == 2.0

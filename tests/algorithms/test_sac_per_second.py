@@ -23,7 +23,7 @@ def terminated(reward, duration_s, waited_s, policy_version, action=None) -> Tra
         "action": torch.zeros(size, 1) if action is None else action[:, None],
         "reward": torch.tensor(reward)[:, None],
         "duration_s": torch.tensor(duration_s)[:, None],
-        "waited_s": torch.tensor(waited_s)[:, None],
+        "idle_s": torch.tensor(waited_s)[:, None],
         "mask": torch.ones(size, 1, dtype=torch.bool),
         "terminated": torch.ones(size, dtype=torch.bool),
         "policy_version": torch.tensor(policy_version),
@@ -50,7 +50,7 @@ def test_steps_behind_an_early_end_count_for_nothing_whatever_they_hold(make_con
     algorithm = build_algorithm(make_config(**PER_SECOND), make_schema(OBSERVATION, ACTION), "cpu", 0)
     batch = terminated([4.0], [2.0], [0.0], [1])
     columns = dict(batch.columns)
-    for name, behind in (("reward", torch.nan), ("duration_s", torch.nan), ("waited_s", 5.0)):
+    for name, behind in (("reward", torch.nan), ("duration_s", torch.nan), ("idle_s", 5.0)):
         columns[name] = torch.cat((columns[name], torch.tensor([[behind]])), dim=1)
     columns["mask"] = torch.tensor([[True, False]])
     algorithm._less_seconds(columns["reward"], TrainBatch(columns, batch.loss_weight))
@@ -88,7 +88,7 @@ def test_n_step_targets_on_irregular_seconds_equal_the_sum_written_out(make_conf
     columns = {
         "reward": draw(),
         "duration_s": 10 ** (3 * draw() - 2),
-        "waited_s": draw(),
+        "idle_s": draw(),
         "mask": torch.arange(4) < length[:, None],
         "terminated": torch.rand(12, generator=generator) < 0.5,
         "policy_version": torch.zeros(12, dtype=torch.int64),
@@ -100,7 +100,7 @@ def test_n_step_targets_on_irregular_seconds_equal_the_sum_written_out(make_conf
     found = algorithm._rule.target(algorithm._less_seconds(columns["reward"], batch), columns, value)
     for item in range(12):
         steps = range(int(length[item]))
-        tau_s = [(columns["duration_s"] + columns["waited_s"])[item, k].item() for k in steps]
+        tau_s = [(columns["duration_s"] + columns["idle_s"])[item, k].item() for k in steps]
         total = sum(0.99**k * (columns["reward"][item, k].item() - rho * tau_s[k]) for k in steps)
         total += 0.0 if columns["terminated"][item] else 0.99 ** len(steps) * value[item].item()
         assert found[item].item() == pytest.approx(total, rel=1e-5, abs=1e-5)

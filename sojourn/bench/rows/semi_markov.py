@@ -25,7 +25,7 @@ from sojourn.bench.row import Row, Size
 from sojourn.bench.shares import take
 from sojourn.bench.verdict import Claim
 from sojourn.bench.world import BEGIN_S, DEADLINE_S, World, eventually
-from sojourn.columns import WAITED, Column, Schema, space_to_json
+from sojourn.columns import IDLE, Column, Schema, space_to_json
 from sojourn.config import Config
 from sojourn.config.algorithms import VTraceSettings
 from sojourn.errors import DeadlineError
@@ -128,7 +128,7 @@ def exact_rate(*, waits: bool = True) -> float:
 SCHEMA = Schema(
     observation=space_to_json(gym.spaces.Box(0.0, STATES - 1.0, (1,), np.float32)),
     action=space_to_json(gym.spaces.Box(0.0, ACTIONS - 1.0, (1,), np.float32)),
-    extras=(Column(WAITED, "float32"),),
+    extras=(Column(IDLE, "float32"),),
 )
 
 
@@ -160,7 +160,7 @@ def walk(rng: np.random.Generator, steps: int, lane: int) -> tuple[Segment, floa
         log_prob=np.log(BEHAVIOUR[before, actions]).astype(np.float32),
         policy_version=np.zeros(steps, np.int64),
         closed=True,
-        extras={WAITED: waited_s.astype(np.float32)},
+        extras={IDLE: waited_s.astype(np.float32)},
     )
     return segment, float(started_s[-1] + duration_s[-1] + waited_s[-1])
 
