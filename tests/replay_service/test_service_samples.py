@@ -78,7 +78,9 @@ async def test_a_batch_that_no_message_holds_is_refused_before_it_is_drawn(serve
         await fill(service, kit)
         samples = await service.client.samples()
         await samples.ask(batch_size=20_000)
-        with pytest.raises(grpc.aio.AioRpcError, match=r"a batch of 20000 items of table 'replay' takes about .* a message holds"):
+        with pytest.raises(
+            grpc.aio.AioRpcError, match=r"a batch of 20000 items of table 'replay' takes about .* a message holds"
+        ):
             await samples.reply()
 
 
