@@ -17,42 +17,17 @@ from typing import Any
 import yaml
 
 from sojourn.bench.duration import machine, version
+from sojourn.bench.real_scenes import SCENES, SLOTS, WEIGHTS
 from sojourn.errors import SojournError
 
 COMMAND = "sojourn bench duration-real-time"
 DEADLINE_S = 170.0
-LOOKS = (100, 200, 300)  # updates
 WITHIN_S = 4.0  # of the looks: mean cycles are over so many seconds
-SLOTS = 16
-RULES: dict[str, dict[str, Any]] = {"queue": {}, "drop": {"max_staleness": 1, "on_stale": "drop"}}
-WEIGHTS = {"queue": ("none", "linear"), "drop": ("none", "linear", "inclusion")}
-CASES = {f"{rule}, {weight}": (rule, weight) for rule, weights in WEIGHTS.items() for weight in weights}
-RUN: dict[str, Any] = {
-    "environment": {
-        "id": "sojourn/Arms-v0",
-        "kwargs": {"clock": "real", "seconds_per_unit": 0.004, "law": "lognormal", "spread": 0.3, "reward_noise": 0.05},
-    },
-    "algorithm": {"name": "vtrace", "learning_rate": 0.01, "entropy_cost": 0.001},
-    "network": {"hidden": [16]},
-    "actors": {"rollout": "asynchronous", "environments": SLOTS, "segment_steps": 1, "flush_age_s": 0.05},
-    "learners": {
-        "batch_size": 16,
-        "steps": LOOKS[-1],
-        "prefetch": 1,
-        "batches_per_message": 1,
-        "publish_every_s": 0.0,
-        "checkpoint_every_s": 5.0,
-    },
-    "replay": {"insert_window": 1, "durability": "memory"},
-    "evaluation": {"every_env_steps": 1_000_000},
-}
-TABLE: dict[str, Any] = {
-    "item": "segment",
-    "length": 1,
-    "sampler": "fifo",
-    "consume": True,
-    "capacity_steps": 100_000,
-    "limiter": {"samples_per_insert": None, "min_size": 1},
+CASES = {
+    f"{'' if scene == 'arms' else scene + ', '}{rule}, {weight}": (scene, rule, weight)
+    for scene in SCENES
+    for rule in SCENES[scene].rules
+    for weight in WEIGHTS[rule]
 }
 
 
@@ -76,14 +51,13 @@ class RealCourse:
 
 def configuration(case: str, seed: int) -> dict[str, Any]:
     """Of a run, as its file says it."""
-    rule, weight = CASES[case]
-    table = {**TABLE, **RULES[rule], "duration": {"weight": weight}}
-    return {**RUN, "run": {"seed": seed, "env_steps": 1_000_000}, "tables": {"replay": table}}
+    scene, rule, weight = CASES[case]
+    return SCENES[scene].configuration(rule, weight, seed)
 
 
 def follow(case: str, seed: int) -> RealCourse:
     """Run a course. Blocks for about half a minute. Raises SojournError if the run fails or takes too long."""
-    began_s = time.monotonic()
+    began_s, looks = time.monotonic(), SCENES[CASES[case][0]].looks
     with tempfile.TemporaryDirectory(prefix="sojourn-real-") as folder:
         file = Path(folder) / "run.yaml"
         file.write_text(yaml.safe_dump(configuration(case, seed)))
@@ -97,8 +71,8 @@ def follow(case: str, seed: int) -> RealCourse:
         case=case,
         seed=seed,
         seconds=round(time.monotonic() - began_s, 1),
-        returns={str(look): _at(records, look)["training_return"] for look in LOOKS},
-        cycles_s={str(look): _cycle_s(records, look) for look in LOOKS},
+        returns={str(look): _at(records, look)["training_return"] for look in looks},
+        cycles_s={str(look): cycle_s(records, look) for look in looks},
         date=time.strftime("%Y-%m-%d"),
         machine=machine(),
         version=version(),
@@ -111,11 +85,11 @@ def _at(records: Sequence[dict[str, Any]], updates: int) -> dict[str, Any]:
     return next((record for record in spoken if record["learner_step"] >= updates), spoken[-1])
 
 
-def _cycle_s(records: Sequence[dict[str, Any]], updates: int) -> float:
-    """Seconds of all slots over what ended, in the time before the look."""
+def cycle_s(records: Sequence[dict[str, Any]], updates: int) -> float:
+    """Seconds of all slots over the actions that ended in the time before a look at so many updates."""
     end = _at(records, updates)
     begin = next(record for record in records if record["elapsed_s"] >= end["elapsed_s"] - WITHIN_S)
-    return float(SLOTS * (end["elapsed_s"] - begin["elapsed_s"]) / max(1, end["episodes"] - begin["episodes"]))
+    return float(SLOTS * (end["elapsed_s"] - begin["elapsed_s"]) / max(1, end["env_steps"] - begin["env_steps"]))
 
 
 def run(cases: Iterable[str], seeds: Sequence[int], *, results: Path, tell: Callable[[RealCourse], None]) -> list[RealCourse]:

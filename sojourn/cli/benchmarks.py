@@ -130,9 +130,9 @@ def bench_duration_real_time(
         "docs/duration.md"
     ),
 ) -> None:
-    """The same in real time: whole runs of V-trace on arms that sleep, with the actors, services and learners of any other run.
+    """The same in real time: whole runs of V-trace on arms and a HalfCheetah that sleep, with the actors, services and learners of any run.
 
-    Cases and seeds that are in the results are not run again. Half a minute each.
+    Cases and seeds that are in the results are not run again. Half a minute to a minute and a half each.
     """
     from sojourn.bench.real_time import CASES, read, run
     from sojourn.bench.real_time_page import write

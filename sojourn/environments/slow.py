@@ -53,14 +53,19 @@ class SlowSteps(gym.Wrapper[Any, Any, Any, Any]):
 class ActionRepeat(gym.Wrapper[Any, Any, Any, Any]):
     """The policy also chooses for how many frames its action is held.
 
-    most: frames at most.  frame_s: seconds of one frame; None takes the environment's `dt`, or 1.
+    most: frames at most.  frame_s: seconds of one frame; None takes the environment's `dt`, or 1.  clock: see `SlowSteps`.
     discount_per_frame: inside the action, frame j counts discount_per_frame ** j; 1 sums plainly.
     Action: float32[d + 1]: the environment's own action in its bounds, then a number in [-1, 1] that maps evenly onto 1..most.
     info: "duration_s" = frames x frame_s, "frames".  An episode's end cuts the action short.
     """
 
     def __init__(
-        self, environment: gym.Env[Any, Any], most: int = 16, frame_s: float | None = None, discount_per_frame: float = 1.0
+        self,
+        environment: gym.Env[Any, Any],
+        most: int = 16,
+        frame_s: float | None = None,
+        discount_per_frame: float = 1.0,
+        clock: Any = "simulated",
     ) -> None:
         super().__init__(environment)
         inner = environment.action_space
@@ -71,7 +76,7 @@ class ActionRepeat(gym.Wrapper[Any, Any, Any, Any]):
         low, high = np.append(inner.low, -1.0), np.append(inner.high, 1.0)
         self.action_space = gym.spaces.Box(low.astype(np.float32), high.astype(np.float32), dtype=np.float32)
         self._inner, self._most, self._discount = inner, most, discount_per_frame
-        self._frame_s = float(frame_s if frame_s is not None else getattr(environment.unwrapped, "dt", 1.0))
+        self._clock = Clock(clock, float(frame_s if frame_s is not None else getattr(environment.unwrapped, "dt", 1.0)))
 
     def frames_of(self, choice: float) -> int:
         """Frames for a choice in [-1, 1]: each of 1..most has an equal share of the interval."""
@@ -84,7 +89,7 @@ class ActionRepeat(gym.Wrapper[Any, Any, Any, Any]):
             total += self._discount**frame * float(reward)
             if terminated or truncated:
                 break
-        return observation, total, terminated, truncated, {**info, "duration_s": (frame + 1) * self._frame_s, "frames": frame + 1}
+        return observation, total, terminated, truncated, {**info, **self._clock.spend(frame + 1), "frames": frame + 1}
 
 
 def make_slow_steps(environment: str = "HalfCheetah-v5", kwargs: dict[str, Any] | None = None, **settings: Any) -> SlowSteps:

@@ -2,20 +2,24 @@
 
 import pytest
 
-from sojourn.bench.real_time import CASES, LOOKS, RealCourse, configuration, read
+from sojourn.bench.real_scenes import SCENES
+from sojourn.bench.real_time import CASES, SLOTS, RealCourse, configuration, cycle_s, read
 from sojourn.bench.real_time_page import BEGIN, END, compared, section, write
 from sojourn.config import Config
 
 
 def course(case: str, seed: int, final: float) -> RealCourse:
-    returns = {str(look): final for look in LOOKS}
-    return RealCourse(case, seed, 30.0, returns, {str(look): 0.05 for look in LOOKS}, "2026-11-21", "x86_64", "sojourn 0.1.0")
+    looks = [str(look) for look in SCENES[CASES[case][0]].looks]
+    returns, cycles_s = dict.fromkeys(looks, final), dict.fromkeys(looks, 0.05)
+    return RealCourse(case, seed, 30.0, returns, cycles_s, "2026-11-21", "x86_64", "sojourn 0.1.0")
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_every_case_is_a_configuration_that_can_run(case):
     config = Config.model_validate(configuration(case, 3))
-    assert config.tables["replay"].duration.weight == case.split(", ")[1]
+    assert config.tables["replay"].duration.weight == case.split(", ")[-1]
+    assert config.tables["replay"].on_stale == ("drop" if "drop" in case else "gate")
+    assert config.learners.steps == SCENES[CASES[case][0]].looks[-1]
     assert config.run.seed == 3
 
 
@@ -32,6 +36,25 @@ def test_the_section_compares_weights_of_a_rule_seed_by_seed():
     assert "| queue, none | 2 | 0.660 +- 0.000 |" in found
     assert "queue, none is ahead of queue, linear by 0.0200 +- 0.0000" in found
     assert "drop" not in found
+
+
+def test_each_environment_has_a_table_of_its_own_looks():
+    found = section([course("queue, none", 1, 0.66), course("HalfCheetah, drop, inclusion", 1, -20.0)])
+    assert "| arms: rule, weight | seeds | return, 100 |" in found
+    assert "| HalfCheetah: rule, weight | seeds | return, 50 |" in found
+    assert "| drop, inclusion | 1 | -20.00 +- 0.00 |" in found
+    assert "slow arms" not in found
+
+
+def test_weights_of_two_rules_are_not_compared():
+    courses = [course(f"HalfCheetah, {rule}, none", seed, -20.0) for rule in ("queue", "drop") for seed in (1, 2)]
+    assert "ahead" not in section(courses)
+
+
+def test_a_mean_action_is_the_time_of_all_slots_over_what_ended_in_the_seconds_before():
+    records = [{"elapsed_s": float(second), "env_steps": 40 * second**2} for second in range(11)]
+    spoken = [{**record, "learner_step": 10 * index, "training_return": 0.5} for index, record in enumerate(records)]
+    assert cycle_s(spoken, 80) == pytest.approx(SLOTS * 4.0 / (40 * (8**2 - 4**2)))
 
 
 def test_the_page_keeps_what_is_around_the_section(tmp_path):

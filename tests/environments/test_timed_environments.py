@@ -89,6 +89,15 @@ def test_action_repeat_sums_its_frames_and_says_their_time():
     assert observation.shape == plain.observation_space.shape
 
 
+def test_action_repeat_in_real_time_takes_the_time_of_its_frames():
+    repeated = gym.make("sojourn/ActionRepeat-v0", environment="Pendulum-v1", most=4, frame_s=0.01, clock="real")
+    repeated.reset(seed=1)
+    began_s = time.monotonic()
+    _, _, _, _, info = repeated.step(np.array([0.0, 1.0], np.float32))
+    assert info["duration_s"] == pytest.approx(0.04)
+    assert time.monotonic() - began_s >= 0.04
+
+
 def test_every_number_of_frames_has_an_equal_share_of_the_choice():
     wrapper = make_action_repeat("Pendulum-v1", most=4)
     counts = np.bincount([wrapper.frames_of(choice) for choice in np.linspace(-1, 1, 4001)])
