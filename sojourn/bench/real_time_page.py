@@ -12,6 +12,7 @@ from sojourn.bench.real_time import CASES, RealCourse
 BEGIN = "<!-- real time: written by `sojourn bench duration-real-time` -->"
 END = "<!-- end of real time -->"
 STANDARD_ERRORS = 2.0
+LEAST_SEEDS = 4  # of a comparison: a standard error of fewer says little
 BySeed = Mapping[int, RealCourse]
 
 
@@ -58,7 +59,7 @@ def _comparisons(grouped: Mapping[str, BySeed], last: str) -> str:
     found = ""
     for first, second in combinations(grouped, 2):
         seeds = sorted(grouped[first].keys() & grouped[second].keys())
-        if CASES[first][1] == CASES[second][1] and len(seeds) > 1:
+        if CASES[first][1] == CASES[second][1] and len(seeds) >= LEAST_SEEDS:
             pairs = [(grouped[first][seed], grouped[second][seed]) for seed in seeds]
             found += compared(first, second, [one.returns[last] - other.returns[last] for one, other in pairs])
             longer = [one.cycles_s[last] - other.cycles_s[last] for one, other in pairs]

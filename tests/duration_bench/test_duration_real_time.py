@@ -7,6 +7,8 @@ from sojourn.bench.real_time import CASES, SLOTS, RealCourse, configuration, cyc
 from sojourn.bench.real_time_page import BEGIN, END, compared, section, write
 from sojourn.config import Config
 
+SEEDS = (1, 2, 3, 4)
+
 
 def course(case: str, seed: int, final: float) -> RealCourse:
     looks = [str(look) for look in SCENES[CASES[case][0]].looks]
@@ -31,11 +33,16 @@ def test_who_is_ahead_is_said_only_beyond_two_standard_errors():
 
 def test_the_section_compares_weights_of_a_rule_seed_by_seed():
     found = section(
-        [course("queue, none", seed, 0.66) for seed in (1, 2)] + [course("queue, linear", seed, 0.64) for seed in (1, 2)]
+        [course("queue, none", seed, 0.66) for seed in SEEDS] + [course("queue, linear", seed, 0.64) for seed in SEEDS]
     )
-    assert "| queue, none | 2 | 0.660 +- 0.000 |" in found
+    assert "| queue, none | 4 | 0.660 +- 0.000 |" in found
     assert "queue, none is ahead of queue, linear by 0.0200 +- 0.0000" in found
     assert "drop" not in found
+
+
+def test_few_seeds_are_not_compared():
+    found = section([course(case, seed, 0.66) for case in ("queue, none", "queue, linear") for seed in SEEDS[:-1]])
+    assert "ahead" not in found
 
 
 def test_each_environment_has_a_table_of_its_own_looks():
@@ -47,7 +54,7 @@ def test_each_environment_has_a_table_of_its_own_looks():
 
 
 def test_weights_of_two_rules_are_not_compared():
-    courses = [course(f"HalfCheetah, {rule}, none", seed, -20.0) for rule in ("queue", "drop") for seed in (1, 2)]
+    courses = [course(f"HalfCheetah, {rule}, none", seed, -20.0) for rule in ("queue", "drop") for seed in SEEDS]
     assert "ahead" not in section(courses)
 
 
