@@ -8,7 +8,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from protos import replay_pb2 as pb
 from replay.arrow import decode_columns
@@ -123,6 +123,8 @@ class SampleStream:
     def learned(self, facts: TableFacts) -> None:
         """Take facts."""
         with self._arrived:
+            if facts.env_steps < self.facts.env_steps:  # a draw may have waited while a later answer came another way
+                facts = replace(facts, env_steps=self.facts.env_steps)
             self.facts = facts
             self.facts_count += 1
             self._arrived.notify_all()
