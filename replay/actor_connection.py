@@ -72,19 +72,7 @@ class ActorConnection:
         """
         self._metrics = metrics or Metrics("actor")
         self._stop = stop or threading.Event()
-        hello = pb.HelloRequest(
-            contract_version=CONTRACT_VERSION,
-            role=pb.ROLE_ACTOR,
-            run_id=run_id,
-            client_id=client_id,
-            schema_json=schema.to_json(),
-            pool=fleet.pool,
-            speed_class=fleet.speed_class,
-            host=os.uname().nodename,
-            environment_id=environment_id,
-            environment_version=environment_version,
-            seed=seed,
-        )
+        hello = actor_hello(run_id, client_id, schema, fleet, environment_id, environment_version, seed)
         give_up = give_up or self._stop
         if spill is not None:
             deliver_former_lives(
@@ -106,10 +94,14 @@ class ActorConnection:
             now_s=now_s,
             acknowledged=acknowledged,
         )
-        refuse = self._inserts.refuse
-        self._threads = [
-            keep_open_in_thread(self._link, "inserts", self._inserts.serve, lambda: self._inserts.acknowledged, refuse),
-            keep_open_in_thread(self._link, "heartbeats", self._heartbeats.serve, lambda: self._heartbeats.replies, refuse),
+        self._threads = self._keep_open()
+
+    def _keep_open(self) -> list[threading.Thread]:
+        """A thread for each of the two streams; it opens the stream again after every break."""
+        inserts, heartbeats = self._inserts, self._heartbeats
+        return [
+            keep_open_in_thread(self._link, "inserts", inserts.serve, lambda: inserts.acknowledged, inserts.refuse),
+            keep_open_in_thread(self._link, "heartbeats", heartbeats.serve, lambda: heartbeats.replies, inserts.refuse),
         ]
 
     def insert(self, segment: Segment) -> None:
@@ -175,6 +167,25 @@ class ActorConnection:
         if self._spill is not None:
             LOG.info("%s leaves %d messages to its next life, in %s", self._link.client_id, len(self._spill), self._spill.path)
             self._spill.close()
+
+
+def actor_hello(
+    run_id: str, client_id: str, schema: Schema, fleet: FleetSettings, environment_id: str, environment_version: str, seed: int
+) -> pb.HelloRequest:
+    """What an actor of a fleet says of itself, its host and its environment."""
+    return pb.HelloRequest(
+        contract_version=CONTRACT_VERSION,
+        role=pb.ROLE_ACTOR,
+        run_id=run_id,
+        client_id=client_id,
+        schema_json=schema.to_json(),
+        pool=fleet.pool,
+        speed_class=fleet.speed_class,
+        host=os.uname().nodename,
+        environment_id=environment_id,
+        environment_version=environment_version,
+        seed=seed,
+    )
 
 
 def spill_file(spill: SpillSettings, hello: pb.HelloRequest, session: Session, metrics: Metrics) -> SpillFile:
