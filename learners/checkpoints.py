@@ -1,17 +1,11 @@
 """Checkpoints of a learner: what is in one, how it is written and found again. Blocking I/O; format without pickle.
 
-RUN/checkpoints/step_000000012000/
-    policy.safetensors      what is published: networks and normalisers
-    algorithm.safetensors   everything else that learning goes on from: critics, targets, temperature, optimiser moments
-    rng.json                states of the random generators
-    metadata.json           what it is, and size and sha256 of each file; written last
+The folders are those of sojourn/checkpoint_folders.py.
 """
 
 import hashlib
 import json
-import logging
 import platform
-import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,18 +19,21 @@ from torch import Tensor
 
 import sojourn
 from sojourn.algorithms.tensors import from_bytes, to_bytes
+from sojourn.checkpoint_folders import (
+    FORMAT_VERSION,
+    METADATA_FILE,
+    POLICY_FILE,
+    RANDOM_FILE,
+    STATE_FILE,
+    DamagedError,
+    folder_name,
+    newest_readable,
+    read_whole,
+    step_folders,
+)
 from sojourn.columns import Schema
-from sojourn.errors import CheckpointError, ContractError
+from sojourn.errors import ContractError
 from sojourn.storage import Storage
-
-FORMAT_VERSION = 1
-POLICY_FILE, STATE_FILE, RANDOM_FILE, METADATA_FILE = "policy.safetensors", "algorithm.safetensors", "rng.json", "metadata.json"
-
-LOG = logging.getLogger("sojourn.learners")
-
-
-class DamagedError(CheckpointError):
-    """A checkpoint is incomplete or its content is not what was written."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +74,7 @@ class Checkpoints:
         metadata = {**_described(checkpoint), "components": [_component(name, content) for name, content in files.items()]}
         files[METADATA_FILE] = json.dumps(metadata, indent=2).encode()
         self._storage.replace_folder(folder_name(checkpoint.learner_step), files)
-        for folder in self._folders()[: -self._keep]:
+        for folder in step_folders(self._storage)[: -self._keep]:
             self._storage.remove_folder(folder)
 
     def newest(self) -> Checkpoint | None:
@@ -85,18 +82,7 @@ class Checkpoints:
 
         A damaged one is passed over with a warning. Raises CheckpointError if all are damaged, or one is of another format.
         """
-        damaged: list[str] = []
-        for folder in reversed(self._folders()):
-            try:
-                return self.load(folder)
-            except DamagedError as error:
-                LOG.warning("checkpoint passed over: %s", error)
-                damaged.append(str(error))
-        if damaged:
-            raise CheckpointError(
-                f"no checkpoint in {self._storage.location} can be read ({damaged[0]}); remove them to start at learner step 0"
-            )
-        return None
+        return newest_readable(self._storage, self.load)
 
     def load(self, folder: str) -> Checkpoint:
         """One by its folder's name. Raises DamagedError saying what is wrong with it, CheckpointError for another format."""
@@ -116,44 +102,6 @@ class Checkpoints:
             )
         except (KeyError, ValueError, TypeError, ContractError) as error:
             raise DamagedError(f"{self._storage.location}/{folder} lacks something: {error!r}") from error
-
-    def _folders(self) -> list[str]:
-        """Of checkpoints, oldest first; other folders (the best policy) are not this class's."""
-        return [name for name in self._storage.folders() if re.fullmatch(r"step_\d{12}", name)]
-
-
-def folder_name(learner_step: int) -> str:
-    """ "step_000000012000"."""
-    return f"step_{learner_step:012d}"
-
-
-def read_whole(storage: Storage, folder: str) -> tuple[dict[str, Any], dict[str, bytes]]:
-    """Metadata and files of a checkpoint, every byte checked. Raises DamagedError or CheckpointError."""
-    where = f"{storage.location}/{folder}"
-    try:
-        metadata = json.loads(storage.read(folder, METADATA_FILE))
-        version, components = metadata["format_version"], metadata["components"]
-    except CheckpointError as error:
-        raise DamagedError(str(error)) from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise DamagedError(f"{where}/{METADATA_FILE} is cut short or no checkpoint's: {error!r}") from error
-    if version != FORMAT_VERSION:
-        raise CheckpointError(f"{where} has format {version}, this version of sojourn reads {FORMAT_VERSION}")
-    return metadata, {part["file"]: _checked(storage, folder, part) for part in components}
-
-
-def _checked(storage: Storage, folder: str, component: Mapping[str, Any]) -> bytes:
-    name = component["file"]
-    try:
-        content = storage.read(folder, name)
-    except CheckpointError as error:
-        raise DamagedError(str(error)) from error
-    where = f"{storage.location}/{folder}/{name}"
-    if len(content) != component["bytes"]:
-        raise DamagedError(f"{where} has {len(content)} bytes, {component['bytes']} were written")
-    if hashlib.sha256(content).hexdigest() != component["sha256"]:
-        raise DamagedError(f"{where} is not what was written: its checksum is wrong")
-    return content
 
 
 def _component(name: str, content: bytes) -> dict[str, Any]:

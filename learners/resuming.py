@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from learners import random_state
-from learners.checkpoints import METADATA_FILE, POLICY_FILE, Checkpoint, Checkpoints, DamagedError, read_whole
+from learners.checkpoints import Checkpoint, Checkpoints
 from sojourn.algorithms import Algorithm
+from sojourn.checkpoint_folders import METADATA_FILE, POLICY_FILE, DamagedError, read_whole
 from sojourn.columns import Schema
 from sojourn.config import Config
 from sojourn.errors import CheckpointError, ConfigError, ContractError

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from learners.checkpoints import POLICY_FILE, Checkpoint, Checkpoints
+from learners.checkpoints import Checkpoint, Checkpoints
 from learners.random_state import capture
 from learners.resuming import read_policy, resume, start_from
 from sojourn.algorithms import TrainBatch, build_algorithm
+from sojourn.checkpoint_folders import POLICY_FILE
 from sojourn.errors import CheckpointError, ConfigError
 
 
