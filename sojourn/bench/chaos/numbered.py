@@ -1,6 +1,7 @@
-"""An environment whose steps have numbers: what a real training run inserts can be counted step by step. No physics, no waiting."""
+"""An environment whose steps have numbers: what a real training run inserts can be counted step by step. No physics."""
 
 import os
+import time
 from typing import Any
 
 import gymnasium as gym
@@ -18,7 +19,8 @@ class NumberedSteps(gym.Env[np.ndarray, np.ndarray]):
     observation_space = gym.spaces.Box(-1.0, 1.0, (3,), np.float32)
     action_space = gym.spaces.Box(-1.0, 1.0, (1,), np.float32)
 
-    def __init__(self) -> None:
+    def __init__(self, step_s: float = 0.0) -> None:
+        self._step_s = step_s
         self._life = int.from_bytes(os.urandom(LIFE_BYTES))
         self._place = 0
 
@@ -27,6 +29,8 @@ class NumberedSteps(gym.Env[np.ndarray, np.ndarray]):
         return self._observation(), {}
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        if self._step_s:
+            time.sleep(self._step_s)
         number = (self._life << ACTOR_BITS) + self._place
         self._place += 1
         return self._observation(), 0.0, False, self._place % EPISODE_STEPS == 0, {NUMBER: number}
@@ -35,6 +39,6 @@ class NumberedSteps(gym.Env[np.ndarray, np.ndarray]):
         return self.np_random.uniform(-1.0, 1.0, 3).astype(np.float32)
 
 
-def make() -> NumberedSteps:
-    """For `environment.id`."""
-    return NumberedSteps()
+def make(step_s: float = 0.0) -> NumberedSteps:
+    """For `environment.id`. step_s: how long a step takes."""
+    return NumberedSteps(step_s)

@@ -27,6 +27,10 @@ SETTINGS = (
     "learners.prefetch=2",
     "learners.batches_per_message=1",
 )
+SCALED = (
+    "environment.kwargs={step_s: 0.002}",
+    "tables.replay.limiter.samples_per_insert=null",
+)  # acknowledgements wait for no learner
 SPILLING = ("actors.outage_buffer_bytes=1_000_000", "tables.replay.limiter.samples_per_insert=null")
 PPO = (
     "algorithm=ppo",
@@ -278,9 +282,19 @@ _ROWS: tuple[Row, ...] = (
     TrainingRow(
         "scale-actors",
         "1 to 8 to 2 actors",
-        "0 lost, 0 doubled",
+        "0 lost, 0 doubled, seeds unique",
         training_faults.scale_actors,
         "`sojourn scale actors=8`",
+        overrides=SCALED,
+        alone=True,
+    ),
+    TrainingRow(
+        "scale-shards",
+        "1 to 4 to 2 replay shards",
+        "0 lost, 0 doubled, seeds unique",
+        training_faults.scale_shards,
+        "`sojourn scale replay=4`; no actor or learner stops",
+        overrides=(*SCALED, "actors.replicas=8"),
         alone=True,
     ),
     *(

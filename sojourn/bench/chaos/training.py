@@ -11,7 +11,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import psutil
@@ -25,10 +27,14 @@ from sojourn.bench.load.steps import ACTOR_BITS, NUMBER
 from sojourn.columns import Schema
 from sojourn.config.load import dump_config, load_config
 from sojourn.errors import SojournError, UnavailableError
+from sojourn.monitor.scrape import Scraper
+from sojourn.monitor.sums import buckets, quantile
 from sojourn.roles import announced, announced_address
+from sojourn.shard_list import read_shard_list
 
 NAME = "run"
 RUN_ID = "bench"
+OBSERVED = 3  # numbers an observation
 BEGUN_S = 120.0
 ENDED_S = 20.0
 INFO_S = 2.0
@@ -48,6 +54,18 @@ SETTINGS = (
     "evaluation.every_env_steps=5_000_000",
     "evaluation.episodes=1",
 )
+
+
+class Holdings(NamedTuple):
+    """What the replay holds. missing: steps within an environment's life.  doubled: further copies of steps.  steps: different ones.
+
+    alike: further steps with the same observation; it is drawn at random, so that there are none unless two lives had one seed.
+    """
+
+    missing: int
+    doubled: int
+    steps: int
+    alike: int
 
 
 class TrainingRun:
@@ -107,10 +125,13 @@ class TrainingRun:
         with (self._temporary / f"{name}.log").open("ab") as log:
             self._processes[name] = subprocess.Popen([sys.executable, *arguments], env=environment, stdout=log, stderr=log)
 
-    def until_it_learns(self) -> None:
-        """Until actors insert and the learner takes steps. Raises DeadlineError, or UnavailableError when a process ends instead."""
-        before = self.standing()
-        eventually(lambda: self._is_beyond(before), f"the run to learn; {self.last_words()}", BEGUN_S)
+    def until_it_learns(self, steps: int = 0) -> None:
+        """Until more than so many further steps are accepted and the learner takes steps.
+
+        Raises DeadlineError, or UnavailableError when a process ends instead.
+        """
+        accepted, learned = self.standing()
+        eventually(lambda: self._is_beyond((accepted + steps, learned)), f"the run to learn; {self.last_words()}", BEGUN_S)
 
     def _is_beyond(self, before: tuple[int, int]) -> bool:
         for name, process in self._processes.items():
@@ -124,20 +145,25 @@ class TrainingRun:
         return " | ".join(" ".join(log.split()) for log in logs)
 
     def standing(self) -> tuple[int, int]:
-        """Accepted environment steps and learner steps as the replay service knows them; zeros while it does not answer."""
-        info = self.info()
-        return (info.env_steps, info.learner_step) if info else (0, 0)
+        """Accepted environment steps and learner steps as the replay shards know them; zeros while one does not answer."""
+        infos = self.infos()
+        return sum(info.env_steps for info in infos), max((info.learner_step for info in infos), default=0)
 
-    def info(self) -> ServiceInfo | None:
+    def infos(self) -> list[ServiceInfo]:
+        """Of every shard that may hold items; none while one of them does not answer, or recovers."""
+        shards = read_shard_list(self.folder)
         try:
-            info = service_info(announced_address(self.folder, "replay-0"), INFO_S)
+            infos = [
+                service_info(announced_address(self.folder, f"replay-{index}"), INFO_S)
+                for index in range(1 if shards is None else shards.known)
+            ]
         except SojournError:
-            return None
-        return None if info.recovering else info
+            return []
+        return [] if any(info.recovering for info in infos) else infos
 
-    def scale(self, actors: int) -> None:
-        """`sojourn scale`. Raises UnavailableError with what it says if it refuses."""
-        command = [sys.executable, "-m", "sojourn.cli", "scale", f"actors={actors}", "--run", str(self.folder)]
+    def scale(self, what: str, replicas: int) -> None:
+        """`sojourn scale` of actors or replay. Raises UnavailableError with what it says if it refuses."""
+        command = [sys.executable, "-m", "sojourn.cli", "scale", f"{what}={replicas}", "--run", str(self.folder)]
         ran = subprocess.run(command, capture_output=True, text=True, timeout=BEGUN_S, check=False)
         if ran.returncode != 0:
             raise UnavailableError(f"sojourn scale: {ran.stderr.strip()}")
@@ -146,6 +172,16 @@ class TrainingRun:
         """Announced actors whose processes live."""
         names = [file.stem for file in (self.folder / "roles").glob("actor-*.json")]
         return sum(psutil.pid_exists(self.pid(name)) for name in names)
+
+    def taking(self) -> int:
+        """Replay shards that take inserts, once every shard answers; 0 before."""
+        shards = read_shard_list(self.folder)
+        return shards.taking if shards is not None and self.infos() else 0
+
+    def acknowledgement_p99_s(self) -> float:
+        """Of all messages of the actors that live, as their metrics publish it; 0 before the first."""
+        with closing(Scraper(self.folder)) as scraper:
+            return quantile(buckets(scraper.read(), "sojourn_actor_insert_ack_seconds"), 0.99) or 0.0
 
     def pid(self, role: str) -> int:
         """Of the role's latest life, 0 if it never began."""
@@ -192,23 +228,33 @@ class TrainingRun:
         self._processes.clear()
         return time.monotonic()
 
-    def holes(self) -> tuple[int, int, int]:
-        """Steps that are missing within an environment's life, further copies of steps, and all steps found.
+    def holdings(self) -> Holdings:
+        """Count what the replay holds. A consuming table lets the oldest go; a killed environment's last steps were never acknowledged.
 
-        A consuming table lets the oldest go; a killed environment's last steps were never acknowledged.
+        Raises UnavailableError while a shard does not answer.
         """
-        info = self.info()
-        if info is None:
-            raise UnavailableError("the replay service does not answer")
-        schema = Schema.from_json(info.schema_json)
-        numbers = [
-            np.array(chunk.rows.columns[NUMBER][chunk.rows.kind & STEP > 0], np.int64)
-            for chunk in exported_rows(announced_address(self.folder, "replay-0"), schema, info.tables[0].facts.name)
-        ]
-        found, copies = np.unique(np.concatenate([np.empty(0, np.int64), *numbers]), return_counts=True)
-        evicts = info.env_steps > len(found)
-        missing = 0
-        for life in np.unique(found >> ACTOR_BITS):
-            places = found[found >> ACTOR_BITS == life] & PLACE_MASK
-            missing += int(places.max() + 1 - (places.min() if evicts else 0) - len(places))
-        return missing, int((copies - 1).sum()), len(found)
+        infos = self.infos()
+        if not infos:
+            raise UnavailableError("a replay shard does not answer")
+        numbers, observations = [np.empty(0, np.int64)], [np.empty((0, OBSERVED), np.float32)]
+        for info in infos:
+            if not info.schema_json:
+                continue  # no actor has come to this shard
+            address, schema = announced_address(self.folder, f"replay-{info.shard_index}"), Schema.from_json(info.schema_json)
+            for chunk in exported_rows(address, schema, info.tables[0].facts.name):
+                steps = chunk.rows.kind & STEP > 0
+                numbers.append(np.array(chunk.rows.columns[NUMBER][steps], np.int64))
+                observations.append(np.array(chunk.rows.columns["observation"][steps], np.float32))
+        evicts = sum(info.env_steps for info in infos) > len(np.unique(np.concatenate(numbers)))
+        return _holdings(np.concatenate(numbers), np.concatenate(observations), evicts=evicts)
+
+
+def _holdings(numbers: np.ndarray, observations: np.ndarray, *, evicts: bool) -> Holdings:
+    """numbers: int64[N] of the steps found.  observations: float32[N, features].  evicts: a life's first steps may be gone."""
+    found, first, copies = np.unique(numbers, return_index=True, return_counts=True)
+    missing = 0
+    for life in np.unique(found >> ACTOR_BITS):
+        places = found[found >> ACTOR_BITS == life] & PLACE_MASK
+        missing += int(places.max() + 1 - (places.min() if evicts else 0) - len(places))
+    different = len(np.unique(observations[first], axis=0))
+    return Holdings(missing, int((copies - 1).sum()), len(found), len(found) - different)

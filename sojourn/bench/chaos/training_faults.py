@@ -4,7 +4,7 @@ A function injects its fault, heals what does not heal by itself, waits until th
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -16,6 +16,7 @@ from sojourn.errors import SojournError
 REPLACED_S = 10.0
 GOES_ON_S = 90.0
 SPILLED_BYTES = 200_000
+LOADED_STEPS = 2_000  # accepted at each number of replicas, at least
 
 TrainingFault = Callable[[TrainingRun], Found]
 
@@ -33,8 +34,7 @@ def kill_learner(run: TrainingRun) -> Found:
 def kill_learner_with_leases(run: TrainingRun) -> Found:
     """kill -9 of a learner that has drawn batches of a consuming table and not consumed them."""
     found = replace(_replaced(run, "learner-0"), lost=0)  # what was consumed leaves holes: the counters alone tell of losses here
-    info = run.info()
-    redelivered = info.tables[0].redelivered_items if info else 0
+    redelivered = sum(info.tables[0].redelivered_items for info in run.infos())
     broken = found.broken if redelivered else f"{found.broken}; nothing was delivered again".strip("; ")
     return replace(found, said=f"{found.said}; {redelivered} items were delivered again", broken=broken)
 
@@ -71,7 +71,7 @@ def _spilled(run: TrainingRun, *, damages: bool) -> Found:
             body.seek(size // 2)
             body.write(bytes([byte[0] ^ 0x55]))
     run.start_role("replay-0")
-    eventually(lambda: run.info() is not None, "the replay service", GOES_ON_S)
+    eventually(lambda: bool(run.infos()), "the replay service", GOES_ON_S)
     before = run.standing()
     run.start_role("actor-0")
     eventually(lambda: not list(spill.glob(f"{file.stem}.spill")), "the spill file to be delivered", GOES_ON_S)
@@ -86,13 +86,25 @@ def _spilled(run: TrainingRun, *, damages: bool) -> Found:
 
 def scale_actors(run: TrainingRun) -> Found:
     """From one actor to eight and down to two, under load."""
-    steps = []
-    for wanted in (1, 8, 2):
-        run.scale(wanted)
-        before = run.standing()
-        eventually(partial(_has_actors, run, wanted), f"{wanted} actors", GOES_ON_S)
-        steps.append(wanted)
-    return _found(run, time.monotonic(), before, " to ".join(map(str, steps)) + " actors")
+    return _scaled(run, "actors", (1, 8, 2), lambda wanted: run.actors() == wanted)
+
+
+def scale_shards(run: TrainingRun) -> Found:
+    """From one replay shard to four and down to two, under load."""
+    return _scaled(run, "replay", (1, 4, 2), lambda wanted: run.taking() == wanted)
+
+
+def _scaled(run: TrainingRun, what: str, course: Sequence[int], arrived: Callable[[int], bool]) -> Found:
+    """Each number of replicas takes part in the load for a while; what acknowledgements took is read before the next."""
+    p99_s = []
+    for wanted in course:
+        run.scale(what, wanted)
+        eventually(partial(arrived, wanted), f"{what}={wanted}", GOES_ON_S)
+        run.until_it_learns(LOADED_STEPS)
+        p99_s.append(run.acknowledgement_p99_s())
+    before, since_s = run.standing(), time.monotonic()
+    said = f"{what} {' to '.join(map(str, course))}; acknowledgements p99 {', '.join(f'{one:.2f}' for one in p99_s)} s"
+    return _found(run, since_s, before, said)
 
 
 def end_role(role: str) -> TrainingFault:
@@ -125,7 +137,7 @@ def _found(run: TrainingRun, since_s: float, before: tuple[int, int], said: str)
     first_insert_s = _until(lambda: run.standing()[0] > before[0], since_s)
     first_sample_s = _until(lambda: run.standing()[1] > before[1], since_s)
     try:
-        missing, doubled, steps = run.holes()
+        held = run.holdings()
         counted = run.standing()[0]
     except SojournError as error:
         return Found(0, 0, 0, 0, first_insert_s, first_sample_s, said, str(error))
@@ -135,20 +147,17 @@ def _found(run: TrainingRun, since_s: float, before: tuple[int, int], said: str)
         for what, at_s in (("insert", first_insert_s), ("learner step", first_sample_s))
         if at_s is None
     ]
+    broken += [f"{held.alike} steps have the observation of another: seeds were not unique"] if held.alike else []
     return Found(
-        lost=missing + max(0, before[0] - counted),
-        doubled=doubled,
+        lost=held.missing + max(0, before[0] - counted),
+        doubled=held.doubled,
         left_out=0,
-        steps=steps,
+        steps=held.steps,
         first_insert_s=first_insert_s,
         first_sample_s=first_sample_s,
         said=said,
         broken="; ".join(broken),
     )
-
-
-def _has_actors(run: TrainingRun, number: int) -> bool:
-    return run.actors() == number
 
 
 def _until(holds: Callable[[], bool], since_s: float) -> float | None:
