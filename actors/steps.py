@@ -171,7 +171,7 @@ def _plain(value: np.ndarray) -> Any:
 
 def _reward(reward: Any) -> float:
     try:
-        value = float(reward)
+        value = float(reward.item() if isinstance(reward, np.ndarray) else reward)  # also of shape (1,)
     except (TypeError, ValueError) as error:
         raise EnvironmentFault(f"reward {reward!r} is no number") from error
     if not math.isfinite(value):

@@ -63,6 +63,14 @@ def test_whatever_a_step_returns_only_its_slot_ends(configured: Callable[..., Co
         environment.step(ACTION, 0.0)
 
 
+@pytest.mark.parametrize("reward", [np.array([2.5]), np.array(2.5, np.float32), np.float16(2.5), 2.5])
+def test_a_reward_may_be_an_array_of_one_number(configured: Callable[..., Config], reward: Any):
+    environment = checked(configured({}))
+    environment.environment.unwrapped.step = lambda action: (np.zeros(3), reward, np.array([True]), False, {})
+    outcome = environment.step(ACTION, 0.0)
+    assert (outcome.reward, outcome.terminated) == (2.5, True)
+
+
 def test_a_reset_without_an_info_is_a_fault(configured: Callable[..., Config]):
     environment = checked(configured({"extras": [{"name": "level", "dtype": "int64", "scope": "episode"}]}))
     environment.environment.unwrapped.reset = lambda **_: (np.zeros(3), None)
