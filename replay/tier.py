@@ -7,20 +7,19 @@ use the clock.
 import asyncio
 import logging
 import random
-from collections import deque
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from replay.commit import Commit, StoredChunk
+from replay.commit import Commit
 from replay.embedded import EmbeddedServer
 from replay.redis_store import RedisStore, TierFullError
+from replay.tail import Tail
 from sojourn.errors import UnavailableError
 from sojourn.rpc import backoff_s
 
 LOG = logging.getLogger("sojourn.replay")
-
-TAIL_BYTES = 64 << 20  # latest chunks that are kept as bytes, to append again to a server that lost them
 
 
 @dataclass(frozen=True)
@@ -46,8 +45,7 @@ class DurableTier:
         self.restarts = 0
         self._server = server
         self._standing = standing
-        self._tail: deque[StoredChunk] = deque()
-        self._tail_bytes = 0
+        self._tail = Tail(time.monotonic)
         self._newest_row = 0
         self._recovering = asyncio.Lock()
         self._random = random.Random()
@@ -120,7 +118,7 @@ class DurableTier:
         top = await self.store.last_row()
         if top >= self._newest_row:
             return
-        lost = [chunk for chunk in self._tail if chunk.first_row > top]
+        lost = self._tail.behind(top)
         oldest = lost[0].first_row if lost else self._newest_row + 1
         LOG.error("the Redis server lost chunks behind row %d; %d chunks from row %d are appended again", top, len(lost), oldest)
         standing = self._standing()
@@ -148,11 +146,8 @@ class DurableTier:
 
     def _remember(self, commit: Commit) -> None:
         for chunk in commit.chunks:
-            self._tail.append(chunk)
-            self._tail_bytes += len(chunk.body)
+            self._tail.add(chunk)
             self._newest_row = max(self._newest_row, chunk.first_row)
-        while self._tail_bytes > TAIL_BYTES:
-            self._tail_bytes -= len(self._tail.popleft().body)
 
     def _say(self, status: str) -> None:
         if status != self.status:

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,10 +49,19 @@ class MemoryWatch:
 
     def slopes(self, since_s: float) -> tuple[float, float] | None:
         """Bytes a minute of services and of Redis, by least squares over the looks since; None if they are too few."""
+        return slopes_of([look for look in self.looks if look.at_s >= since_s])
+
+    def later_slopes(self, since_s: float) -> tuple[float, float] | None:
+        """The same over the later half of the looks since: what settles is flat there, what leaks is not."""
         looks = [look for look in self.looks if look.at_s >= since_s]
-        if len(looks) < FEWEST_LOOKS:
-            return None
-        minutes = np.array([look.at_s - looks[0].at_s for look in looks]) / MINUTE_S
-        sizes = np.array([(look.service_bytes, look.redis_bytes) for look in looks], np.float64)
-        slopes = np.polyfit(minutes, sizes, 1)[0]
-        return float(slopes[0]), float(slopes[1])
+        return slopes_of(looks[len(looks) // 2 :])
+
+
+def slopes_of(looks: Sequence[Look]) -> tuple[float, float] | None:
+    """Bytes a minute of services and of Redis; None of fewer than `FEWEST_LOOKS`."""
+    if len(looks) < FEWEST_LOOKS:
+        return None
+    minutes = np.array([look.at_s - looks[0].at_s for look in looks]) / MINUTE_S
+    sizes = np.array([(look.service_bytes, look.redis_bytes) for look in looks], np.float64)
+    slopes = np.polyfit(minutes, sizes, 1)[0]
+    return float(slopes[0]), float(slopes[1])

@@ -14,7 +14,8 @@ class LoadReport:
 
     steps_per_s: acknowledged, while the actors inserted.  verdict: None at level `memory`, where only counters tell.
     miscounted: accepted steps that the services count beyond those acknowledged or short of them, 0 when both agree.
-    service_bytes, redis_bytes: the largest that were seen.  slopes: bytes a minute of both after the ring was full, None if it never was.
+    service_bytes, redis_bytes: the largest that were seen.  slopes: bytes a minute of both after the ring was full, None if it never was;
+    later_slopes: of the later half of that time.
     """
 
     actors: int
@@ -25,6 +26,7 @@ class LoadReport:
     service_bytes: int
     redis_bytes: int
     slopes: tuple[float, float] | None
+    later_slopes: tuple[float, float] | None
     batches: int
     duplicates: int
     gaps: int
@@ -47,9 +49,10 @@ class LoadReport:
             f"batches drawn     {self.batches}",
             f"memory            services {self.service_bytes / MIB:,.0f} MiB, Redis {self.redis_bytes / MIB:,.0f} MiB, at most",
         ]
-        if self.slopes is not None:
-            services, redis = (slope / MIB for slope in self.slopes)
-            told.append(f"slope, ring full  services {services:+.2f} MiB/min, Redis {redis:+.2f} MiB/min")
+        for name, slopes in (("slope, ring full", self.slopes), ("slope, later half", self.later_slopes)):
+            if slopes is not None:
+                services, redis = (slope / MIB for slope in slopes)
+                told.append(f"{name:17} services {services:+.2f} MiB/min, Redis {redis:+.2f} MiB/min")
         told.append(f"resent            {self.duplicates} duplicates recognised, {self.gaps} gaps")
         if self.verdict is not None:
             v = self.verdict

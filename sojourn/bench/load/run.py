@@ -96,6 +96,7 @@ def _loaded(shards: Shards, config: Config, load: Load) -> LoadReport:
         service_bytes=service_bytes,
         redis_bytes=redis_bytes,
         slopes=None if full_at_s is None else memory.slopes(full_at_s),
+        later_slopes=None if full_at_s is None else memory.later_slopes(full_at_s),
         batches=drawing.batches,
         duplicates=sum(info.duplicates for info in infos),
         gaps=sum(info.gaps for info in infos),
