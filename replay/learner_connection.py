@@ -19,9 +19,9 @@ from replay.learner_meter import LearnerMeter
 from replay.link import Link, Session, end_window, keep_open_in_thread
 from replay.rules import reads_start_log
 from replay.sample_stream import SampleStream
-from replay.shards import AcrossShards, Composed, WholeBatches
+from replay.shards import AcrossShards, Composed, Together, WholeBatches
 from replay.start_summary import Summaries
-from replay.weighting import Weigher
+from replay.weighting import Weigher, Weighted
 from sojourn.columns import Schema
 from sojourn.config.schema import LearnerSettings, TableSettings
 from sojourn.errors import DeadlineError, SojournError, UnavailableError
@@ -105,6 +105,7 @@ class LearnerConnection:
         self._fault: SojournError | None = None
         self._shards: list[_Shard] = []
         self._merged: tuple[TableFacts, Summaries, TableFacts] = TableFacts(), (), TableFacts()
+        self._weighed: tuple[Together | None, list[Weighted]] = None, []
         self.waited_s = 0.0
         hello = pb.HelloRequest(
             contract_version=CONTRACT_VERSION,
@@ -159,10 +160,22 @@ class LearnerConnection:
         there is no weight for the table's rule.
         """
         composed = self._take(timeout_s)
-        facts = self._with_start_logs(composed.facts, timeout_s) if self._reads_start_logs else composed.facts
-        weighted = self._weigher.weigh(composed.columns, composed.info, facts)
+        weighted = self._weigh(composed, timeout_s)
         self._meter.drawn(composed, weighted, self._weigher.exponent)
         return Batch(self._table, composed.columns, composed.info, weighted.loss_weight, weighted.factors, weighted.errors)
+
+    def _weigh(self, composed: Composed, timeout_s: float) -> Weighted:
+        """Weigh a batch, and those of its message with it: at once they take little longer than one does alone."""
+        together = composed.together
+        if together is None or not self._weigher.takes_several:
+            return self._weigher.weigh(composed.columns, composed.info, self._facts(composed, timeout_s))
+        if self._weighed[0] is not together:
+            facts = self._facts(composed, timeout_s)
+            self._weighed = together, self._weigher.weigh_several(together.info, facts, together.batches)
+        return self._weighed[1][composed.place]
+
+    def _facts(self, composed: Composed, timeout_s: float) -> TableFacts:
+        return self._with_start_logs(composed.facts, timeout_s) if self._reads_start_logs else composed.facts
 
     def _with_start_logs(self, facts: TableFacts, timeout_s: float) -> TableFacts:
         """With what all shards say of their starts, also those that this batch has nothing of: their counts belong together.

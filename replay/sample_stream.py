@@ -21,11 +21,22 @@ IDLE_S = 0.5  # how often a request may go out only to report the learner step; 
 INFO = "info."
 
 
+@dataclass(frozen=True, eq=False)
+class Message:
+    """Draws of equal size that came together: what is computed of all their rows at once costs each of them little.
+
+    info: rows of the first draw, then of the next one.  draws: how many.
+    """
+
+    info: Columns
+    draws: int
+
+
 @dataclass(frozen=True)
 class Draw:
     """One draw of a shard: rows of `columns` and of `info` (the columns `info.*`, without the prefix), and its lease.
 
-    facts: of the shard's table at the draw.
+    facts: of the shard's table at the draw.  message, place: what it came with, if that were draws of one size, and its number there.
     """
 
     columns: Columns
@@ -33,6 +44,8 @@ class Draw:
     facts: TableFacts
     draw_id: int
     redelivered: bool
+    message: Message | None = None
+    place: int = 0
 
     def __len__(self) -> int:
         return len(self.info["key"])
@@ -159,11 +172,12 @@ class SampleStream:
         columns = decode_columns(reply.rows)
         info = {name.removeprefix(INFO): columns.pop(name) for name in list(columns) if name.startswith(INFO)}
         facts = facts_of(reply.table)
+        message = Message(info, len(reply.draws)) if len({draw.size for draw in reply.draws}) == 1 else None
         draws, start = [], 0
-        for draw in reply.draws:
+        for place, draw in enumerate(reply.draws):
             rows = slice(start, start + draw.size)
             start += draw.size
-            draws.append(Draw(_rows(columns, rows), _rows(info, rows), facts, draw.draw_id, draw.redelivered))
+            draws.append(Draw(_rows(columns, rows), _rows(info, rows), facts, draw.draw_id, draw.redelivered, message, place))
         with self._arrived:
             self._queue.extend(draws)
             self._granted -= len(draws)

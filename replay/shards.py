@@ -17,7 +17,7 @@ from typing import Literal
 import numpy as np
 
 from replay.facts import TableFacts, merge_facts
-from replay.sample_stream import Draw, SampleStream
+from replay.sample_stream import Draw, Message, SampleStream
 from sojourn.experience import Columns, SampleInfo
 
 NEARLY_ONE = 1.0 - 1e-9  # an offset that batch_size - offset cannot round up to 1
@@ -25,11 +25,23 @@ RULE_COLUMNS = frozenset(("stratum", "start_s", "start_age_s", "lag", "episode_e
 PATIENCE_S = 1.0  # a connected shard that sends nothing for so long is left out until it sends again
 
 
+@dataclass(frozen=True, eq=False)
+class Together:
+    """Batches of one size that came in one message, to weigh at once.
+
+    info: of all their rows, one batch after another, but for their leases (`draw_id`, `redelivered`).  batches: how many.
+    """
+
+    info: SampleInfo
+    batches: int
+
+
 @dataclass(frozen=True)
 class Composed:
     """A batch's rows before weighting.
 
     facts: merged over the shards that took part.  left_out: shards that did not.  redelivered: items leased before.
+    together, place: what it came with, and its number there; None if it was put together from several draws.
     """
 
     columns: Columns
@@ -37,6 +49,8 @@ class Composed:
     facts: TableFacts
     left_out: int = 0
     redelivered: int = 0
+    together: Together | None = None
+    place: int = 0
 
 
 def systematic_sizes(shares: np.ndarray, batch_size: int, offset: float) -> np.ndarray:
@@ -56,6 +70,7 @@ class WholeBatches:
     def __init__(self, streams: Sequence[SampleStream]) -> None:
         self._streams = list(streams)
         self._next = 0
+        self._together: tuple[Message | None, Together | None] = None, None
 
     def take(self) -> Composed | None:
         """The next batch, or None if nothing has arrived."""
@@ -63,10 +78,21 @@ class WholeBatches:
             shard = (self._next + turn) % len(self._streams)
             if self._streams[shard].queued:
                 self._next = shard + 1
-                draw = self._streams[shard].take()
-                info = sample_info(draw, shard, 1.0 / len(self._streams), float(draw.facts.items))
-                return Composed(draw.columns, info, draw.facts, redelivered=len(draw) * draw.redelivered)
+                return self._composed(self._streams[shard].take(), shard)
         return None
+
+    def _composed(self, draw: Draw, shard: int) -> Composed:
+        share, items = 1.0 / len(self._streams), float(draw.facts.items)
+        info = sample_info(draw, shard, share, items)
+        redelivered = len(draw) * draw.redelivered
+        if draw.message is None or len(self._streams) > 1:  # several shards' messages take turns: their order is by batch
+            return Composed(draw.columns, info, draw.facts, redelivered=redelivered)
+        known, together = self._together
+        if known is not draw.message:
+            rows = Draw({}, draw.message.info, draw.facts, draw_id=0, redelivered=False)
+            together = Together(sample_info(rows, shard, share, items), draw.message.draws)
+            self._together = draw.message, together
+        return Composed(draw.columns, info, draw.facts, redelivered=redelivered, together=together, place=draw.place)
 
 
 class AcrossShards:

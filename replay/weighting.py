@@ -1,6 +1,6 @@
 """Loss weights for prioritised, duration-aware batches: named factors, each normalised by its own running mean.
 
-Pure NumPy: no I/O, no clock, no randomness. B items per batch, N items in the table.
+Pure NumPy: no I/O, no clock, no randomness. B items per batch, K batches that came together, N items in the table.
 
 A factor is `min(raw / mean, cap)`, where `mean` is the running mean of the raw factor over the batches *before* this one: a
 batch's own mean would shrink the gradient (to .775 of the truth with B = 32 and durations 1 and 20; docs/duration.md). The
@@ -18,6 +18,7 @@ import numpy as np
 from replay.ess_floor import EssFloor
 from replay.facts import TableFacts
 from replay.inclusion import CUT_BY, inclusion_weights, ones, pool_factor, with_errors
+from replay.normaliser import RunningMean, normalise
 from sojourn.config.schema import TableSettings
 from sojourn.errors import ConfigError
 from sojourn.experience import Columns, SampleInfo
@@ -25,10 +26,6 @@ from sojourn.plugins import resolve
 
 Weighting = Callable[[Columns, SampleInfo, TableFacts], np.ndarray]
 """(columns, info, facts) -> raw weights float[B], >= 0. Declared extras are among the columns."""
-
-LARGEST = 1e30  # of raw weights, and SMALLEST of their means: beyond them single precision has no quotient
-SMALLEST = 1e-30
-MEAN_BATCHES = 100  # memory of the running means: long beside the noise of one batch, short beside a policy's drift
 
 
 def importance_weights(probability: np.ndarray, table_items: float, exponent: float) -> np.ndarray:
@@ -48,10 +45,14 @@ def annealed(start: float, end: float, env_steps: int, total_env_steps: int) -> 
     return start + (end - start) * min(1.0, env_steps / total_env_steps)
 
 
-def effective_share(weight: np.ndarray) -> float:
-    """Effective sample size over B: (sum w)^2 / (B sum w^2), in (0, 1]; 0 when all weights are 0.  Source: Kish 1965."""
-    squares = float(np.add.reduce(weight * weight))  # no BLAS: a batch is small, and would wait for the interpreter's lock
-    return float(np.add.reduce(weight)) ** 2 / (len(weight) * squares) if squares > 0.0 else 0.0
+def effective_shares(weight: np.ndarray) -> list[float]:
+    """Effective sample size over B: (sum w)^2 / (B sum w^2), in (0, 1]; 0 when all weights are 0.  float[K, B] -> K numbers.
+
+    Source: Kish 1965.
+    """
+    squares = np.add.reduce(weight * weight, axis=1)  # no BLAS: a batch is small, and would wait for the interpreter's lock
+    pairs = zip(np.add.reduce(weight, axis=1).tolist(), squares.tolist(), strict=True)
+    return [total**2 / (weight.shape[1] * square) if square > 0.0 else 0.0 for total, square in pairs]
 
 
 def none(columns: Columns, info: SampleInfo, facts: TableFacts) -> np.ndarray:
@@ -90,22 +91,6 @@ class Weighted:
     errors: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
-class RunningMean:
-    """Mean of the batches so far: plain over the first `memory` of them, exponential afterwards."""
-
-    def __init__(self, memory: int = MEAN_BATCHES) -> None:
-        self._memory = memory
-        self._batches = 0
-        self._value = 0.0
-
-    def before(self, batch_mean: float) -> float:
-        """The mean before this batch, which is then included. The very first batch has no other mean than its own."""
-        mean = self._value if self._batches else batch_mean
-        self._batches += 1
-        self._value += (batch_mean - self._value) / min(self._batches, self._memory)
-        return mean
-
-
 class Weigher:
     """Computes the factors of one learner's batches, in the order in which it takes them. Not thread-safe.
 
@@ -127,19 +112,40 @@ class Weigher:
         """What all raw weights are raised to: 1 unless the floor on the effective sample size binds."""
         return self._floor.exponent if self._floor else 1.0
 
+    @property
+    def takes_several(self) -> bool:
+        """Whether batches can be weighed together: neither by a rule from outside, which sees batch by batch, nor with a floor."""
+        return self._floor is None and self._table.duration.weight in WEIGHTINGS
+
     def weigh(self, columns: Columns, info: SampleInfo, facts: TableFacts) -> Weighted:
         """Factors and their product for one batch."""
         weight, errors = self._duration_weight(columns, info, facts)
         raw = self._raw(weight, info, facts)
-        if self._floor:
-            raw = self._floor.temper(raw)
-        cap = self._table.duration.cap or len(info.key) ** 0.5
-        normalised = {name: normalise(weight, self._means[name], cap) for name, weight in raw.items()}
+        return self._weighted(self._floor.temper(raw) if self._floor else raw, errors, 1)[0]
+
+    def weigh_several(self, info: SampleInfo, facts: TableFacts, batches: int) -> list[Weighted]:
+        """The same for so many batches of one size, which follow each other in `info`, each by the means before it."""
+        weight, errors = self._duration_weight({}, info, facts)
+        return self._weighted(self._raw(weight, info, facts), errors, batches)
+
+    def _weighted(self, raw: Mapping[str, np.ndarray], errors: Mapping[str, np.ndarray], batches: int) -> list[Weighted]:
+        """raw, errors: float[K * B] each."""
+        cap = self._table.duration.cap or (len(raw["duration"]) // batches) ** 0.5
+        normalised = {name: normalise(weight.reshape(batches, -1), self._means[name], cap) for name, weight in raw.items()}
         factors = {name: factor for name, (factor, _, _) in normalised.items()}
-        loss_weight = reduce(np.multiply, factors.values())  # in their order: a product of floats depends on it
-        capped = sum(cut for _, cut, _ in normalised.values())
-        repaired = sum(mended for _, _, mended in normalised.values())
-        return Weighted(loss_weight, factors, effective_share(loss_weight), capped, repaired, errors)
+        product = reduce(np.multiply, factors.values())  # in their order: a product of floats depends on it
+        shares, by_batch = effective_shares(product), {name: error.reshape(batches, -1) for name, error in errors.items()}
+        return [
+            Weighted(
+                loss_weight=product[number],
+                factors={name: factor[number] for name, factor in factors.items()},
+                ess_share=shares[number],
+                capped=sum(cut[number] for _, cut, _ in normalised.values()),
+                repaired=sum(mended[number] for _, _, mended in normalised.values()),
+                errors={name: error[number] for name, error in by_batch.items()},
+            )
+            for number in range(batches)
+        ]
 
     def _raw(self, weight: np.ndarray, info: SampleInfo, facts: TableFacts) -> dict[str, np.ndarray]:
         """Factors before their means: duration (weight), pool, and priority, which the draws follow where there are priorities.
@@ -177,31 +183,3 @@ class Weigher:
     def _importance_exponent(self, facts: TableFacts) -> float:
         table = self._table
         return annealed(table.importance_exponent, table.importance_exponent_end, facts.env_steps, self._total_env_steps)
-
-
-@np.errstate(over="ignore", invalid="ignore")
-def normalise(raw: np.ndarray, mean: RunningMean, cap: float) -> tuple[np.ndarray, int, int]:
-    """min(raw / running mean before this batch, cap), and how many were cut and repaired.  raw: float[B] -> float32[B]."""
-    common = ones(len(raw))
-    if raw is common:
-        mean.before(1.0)
-        return common, 0, 0
-    repaired = 0
-    batch_mean = float(np.add.reduce(raw)) / len(raw)  # ufuncs themselves: the arrays' methods take twice as long
-    if not (batch_mean <= LARGEST and np.minimum.reduce(raw) >= 0.0):
-        raw, repaired = _repaired(raw)
-        batch_mean = float(raw.mean())
-    before = mean.before(batch_mean) or batch_mean  # all weights were 0 so far: there is no other mean than the batch's own
-    if before < SMALLEST:  # nothing to scale by
-        return np.zeros(len(raw), np.float32), 0, repaired
-    factor = (raw * (1.0 / before)).astype(np.float32)  # whatever is infinite here is cut at the cap
-    if np.maximum.reduce(factor) <= cap:
-        return factor, 0, repaired
-    return np.minimum(factor, np.float32(cap)), int((factor > cap).sum()), repaired
-
-
-def _repaired(raw: np.ndarray) -> tuple[np.ndarray, int]:
-    """Put the mean of the good weights, 1 if there is none, in the place of negative, non-finite and absurdly large ones."""
-    good = (raw >= 0.0) & (raw <= LARGEST)
-    instead = float(raw[good].mean()) if good.any() else 1.0
-    return np.where(good, raw, instead), int((~good).sum())

@@ -7,7 +7,7 @@ import pytest
 
 from replay.client import LaneCounts, Pace, RunningAction
 from replay.learner_meter import ERRORS_EVERY
-from replay.weighting import effective_share
+from replay.weighting import effective_shares
 from sojourn.experience import EndKind
 from sojourn.metrics import Metrics
 
@@ -286,7 +286,7 @@ def test_what_weights_do_is_exported(kit, make_service):
     def said(name: str) -> float:
         return metrics.registry.get_sample_value(f"sojourn_learner_weight{name}")
 
-    assert said("_ess_share") == pytest.approx(effective_share(batch.loss_weight))
+    assert said("_ess_share") == pytest.approx(effective_shares(batch.loss_weight[None])[0])
     assert 0.0 < said("_exponent") < 1.0
     assert said("s_capped_total") == capped > 0
     assert said("s_repaired_total") == 0

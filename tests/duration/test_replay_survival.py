@@ -4,8 +4,19 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
-from replay.survival import EventTable, added, censoring_time, duration_law, product_limit, remaining_window, window_curve
+from replay.survival import (
+    NEARLY,
+    EventTable,
+    SurvivalCurve,
+    added,
+    censoring_time,
+    duration_law,
+    product_limit,
+    remaining_window,
+    window_curve,
+)
 
 TIMES = st.lists(st.integers(1, 9), min_size=1, max_size=30)
 
@@ -100,3 +111,19 @@ def test_what_was_seen_never_has_survival_zero_even_at_the_very_end_of_its_windo
 
     assert curve.at(np.array([5.0])) == 0.0
     assert curve.inverse_at(np.array([5.0, 6.0]))[0] == pytest.approx([2.0, 2.0])
+
+
+@given(
+    times=arrays(
+        np.float64, st.integers(0, 40), elements=st.one_of(st.sampled_from([0.0, 1e-300, 1.0, 3.0]), st.floats(0.0, 1e9))
+    ),
+    between=arrays(np.float64, 20, elements=st.floats(-1.0, 1e9)),
+)
+def test_a_weight_is_found_in_cells_where_searching_finds_it(times: np.ndarray, between: np.ndarray):
+    time = np.unique(times)
+    curve = SurvivalCurve(time, np.linspace(1.0, 0.5, len(time) + 1), np.zeros(len(time) + 1))
+    x = np.concatenate((between, times, times + 1e-6, [np.inf, np.nan]))
+
+    searched = np.searchsorted(curve.time, x * (1.0 - NEARLY) - NEARLY)
+
+    np.testing.assert_array_equal(curve.inverse_at(x)[0], 1.0 / curve.survival[searched])

@@ -10,7 +10,8 @@ from hypothesis.extra.numpy import arrays
 
 from replay.ess_floor import EssFloor, largest_exponent
 from replay.facts import TableFacts
-from replay.weighting import RunningMean, Weigher, annealed, effective_share, importance_weights, normalise
+from replay.normaliser import RunningMean, normalise
+from replay.weighting import Weigher, annealed, effective_shares, importance_weights
 from sojourn.config.schema import TableDurationSettings, TableSettings
 from sojourn.errors import ConfigError
 from sojourn.experience import SampleInfo
@@ -90,6 +91,28 @@ def test_factors_multiply_to_the_loss_weight():
     assert weighted.capped == 0
 
 
+@given(
+    durations=arrays(np.float64, (3, 4), elements=st.one_of(st.sampled_from([0.0, 1e-300, 1e-6, 1e300]), st.floats(0.0, 1e6))),
+    weight=st.sampled_from(["none", "linear", "inclusion"]),
+)
+def test_batches_weigh_together_what_they_weigh_one_by_one(durations: np.ndarray, weight: str):
+    settings, probability = table(weight, sampler="prioritised"), [0.5, 0.25, 0.125, 0.125]
+    together, alone = Weigher(settings, total_env_steps=1), Weigher(settings, total_env_steps=1)
+
+    found = together.weigh_several(info(probability * 3, durations.ravel().tolist()), FACTS, 3)
+
+    for weighted, batch in zip(found, durations, strict=True):
+        wanted = alone.weigh({}, info(probability, batch.tolist()), FACTS)
+        np.testing.assert_array_equal(weighted.loss_weight, wanted.loss_weight)
+        np.testing.assert_equal(dict(weighted.factors), dict(wanted.factors))
+        assert (weighted.ess_share, weighted.capped, weighted.repaired) == (wanted.ess_share, wanted.capped, wanted.repaired)
+
+
+@pytest.mark.parametrize(("weight", "ess_floor"), [("math:sqrt", 0.0), ("linear", 0.5)])
+def test_a_weighting_from_outside_and_a_floor_see_batch_by_batch(weight: str, ess_floor: float):
+    assert not Weigher(table(weight), 1, ess_floor).takes_several
+
+
 def test_fifo_tables_have_no_priority_factor():
     weighted = Weigher(table("none", sampler="fifo"), 100).weigh({}, info([0.5, 0.1], [1.0, 2.0]), FACTS)
 
@@ -98,29 +121,29 @@ def test_fifo_tables_have_no_priority_factor():
 
 
 def test_a_weight_is_cut_at_the_cap_and_counted():
-    factor, capped, repaired = normalise(np.array([1.0, 1.0, 1.0, 9.0]), RunningMean(), cap=2.0)
+    factor, capped, repaired = normalise(np.array([[1.0, 1.0, 1.0, 9.0], [3.0, 3.0, 3.0, 3.0]]), RunningMean(), cap=2.0)
 
-    assert factor == pytest.approx([1 / 3, 1 / 3, 1 / 3, 2.0])
-    assert (capped, repaired) == (1, 0)
+    assert factor == pytest.approx(np.array([[1 / 3, 1 / 3, 1 / 3, 2.0], [1.0] * 4]))
+    assert (list(capped), list(repaired)) == ([1, 0], [0, 0])
 
 
 def test_bad_weights_count_as_average_ones_and_poison_no_mean():
     mean = RunningMean()
 
-    factor, _, repaired = normalise(np.array([2.0, np.nan, np.inf, -1.0, 4.0]), mean, cap=10.0)
+    factor, _, repaired = normalise(np.array([[2.0, np.nan, np.inf, -1.0, 4.0]]), mean, cap=10.0)
 
-    assert factor == pytest.approx([2 / 3, 1.0, 1.0, 1.0, 4 / 3])
-    assert repaired == 3
+    assert factor[0] == pytest.approx([2 / 3, 1.0, 1.0, 1.0, 4 / 3])
+    assert repaired == [3]
     assert mean.before(0.0) == 3.0
 
 
 def test_absurd_weights_count_as_average_ones_and_poison_no_mean():
     mean = RunningMean()
 
-    factor, _, repaired = normalise(np.array([1e308, 2.0, 1e308, 4.0]), mean, cap=10.0)
+    factor, _, repaired = normalise(np.array([[1e308, 2.0, 1e308, 4.0]]), mean, cap=10.0)
 
-    assert factor == pytest.approx([1.0, 2 / 3, 1.0, 4 / 3])
-    assert repaired == 2
+    assert factor[0] == pytest.approx([1.0, 2 / 3, 1.0, 4 / 3])
+    assert repaired == [2]
     assert mean.before(0.0) == 3.0
 
 
@@ -176,11 +199,11 @@ def test_the_running_normaliser_does_not_shrink_the_gradient(batch_size: int):
 def test_effective_share_of_duration_weights_is_the_harmonic_over_the_arithmetic_mean(ratio: int, share: float):
     weight = np.array([1.0] * ratio + [ratio])  # consumed in proportion to 1/d
 
-    assert effective_share(weight) == pytest.approx(share, abs=5e-4)
+    assert effective_shares(weight[None])[0] == pytest.approx(share, abs=5e-4)
 
 
 def test_no_weight_at_all_has_no_effective_share():
-    assert effective_share(np.zeros(3)) == 0.0
+    assert effective_shares(np.zeros((1, 3))) == [0.0]
 
 
 def test_the_floor_needs_the_exponent_that_the_theory_names():
