@@ -15,6 +15,7 @@ from learners import random_state
 from learners.batches import LatePriorities, train_batch
 from learners.checkpoints import Checkpoint, Checkpoints
 from learners.duration_measures import DurationMeasures
+from learners.lineage import LearnerLineage
 from learners.measures import LearnerMeasures
 from learners.publication import Publication
 from replay.client import LearnerConnection
@@ -37,7 +38,10 @@ LOG = logging.getLogger("sojourn.learners")
 
 @dataclass(frozen=True)
 class LearnerParts:
-    """What a learner works with. trained: the policy is worth acting by although learner_step may be 0 (run.init_from)."""
+    """What a learner works with.
+
+    trained: the policy is worth acting by although learner_step may be 0 (run.init_from).  lineage: None where none is kept.
+    """
 
     config: Config
     run_id: str
@@ -49,6 +53,7 @@ class LearnerParts:
     device: torch.device
     metrics: Metrics
     trained: bool = False
+    lineage: LearnerLineage | None = None
 
 
 class Learner:
@@ -118,6 +123,8 @@ class Learner:
         update = self._parts.algorithm.update(there)
         if ready := self._priorities.exchange(batch, update.priority):
             self._parts.connection.update_priorities(ready)
+        if self._parts.lineage is not None:
+            self._parts.lineage.trained(self._parts.algorithm.learner_step, batch)
         if self._consumes:
             self._drawn.append(replace(batch, columns={}))
         self._parts.connection.report(self._parts.algorithm.learner_step, self._parts.publication.version)
@@ -158,6 +165,8 @@ class Learner:
         self._checkpoint_due_s = started_s + self._checkpoint_wait_s
         self._checkpoint_wait_s = min(2.0 * self._checkpoint_wait_s, self._settings.checkpoint_every_s)
         self._versions += self._parts.publication.take_versions()
+        if self._parts.lineage is not None:
+            self._parts.lineage.sync()
         try:
             self._parts.checkpoints.save(self._state())
         except CheckpointError:

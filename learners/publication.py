@@ -12,6 +12,9 @@ from sojourn.parameters.client import Publisher
 
 LOG = logging.getLogger("sojourn.learners")
 
+OnVersion = Callable[[int, int, bytes], None]
+"""(learner step, policy version, safetensors bytes)"""
+
 
 class Publication:
     """Publishes a policy every `every_s` seconds at most.
@@ -31,15 +34,17 @@ class Publication:
         every_s: float,
         metrics: Metrics,
         version: int = 0,
+        on_version: OnVersion | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """version: the newest that a checkpoint knew."""
+        """version: the newest that a checkpoint knew.  on_version: told of each publication that got its version."""
         self._publisher = publisher
         self._algorithm = algorithm
         self._every_s = every_s
         self._clock = clock
         self._known_version = version
-        self._under_way: tuple[int, int] | None = None  # learner step handed over, last version before that
+        self._on_version = on_version
+        self._under_way: tuple[int, int, bytes] | None = None  # learner step handed over, last version before that, tensors
         self.published_step = -1
         self._published_at_s = -float("inf")
         self._versions: list[tuple[int, int]] = []
@@ -65,7 +70,7 @@ class Publication:
         said_step = max(learner_step, 1) if trained else 0
         snapshot = ParameterSnapshot(0, said_step, env_steps, self._algorithm, policy.dump(), published_at_s=time.monotonic())
         self._publisher.publish(snapshot)
-        self._under_way = (learner_step, before)
+        self._under_way = (learner_step, before, snapshot.tensors)
         self.published_step, self._published_at_s = learner_step, started_s
         self._seconds.observe(self._clock() - started_s)
         self._count.inc()
@@ -88,8 +93,10 @@ class Publication:
         """Note the version of what was under way, if the service has answered."""
         if self._under_way is None:
             return
-        learner_step, before = self._under_way
+        learner_step, before, tensors = self._under_way
         version = self._publisher.last_version
         if version > before:
             self._versions.append((learner_step, version))
+            if self._on_version is not None:
+                self._on_version(learner_step, version, tensors)
             self._under_way = None

@@ -7,6 +7,7 @@ import torch
 
 from learners.checkpoints import Checkpoints
 from learners.learner import Learner, LearnerParts
+from learners.lineage import open_lineage
 from learners.memory import keep_freed_memory
 from learners.publication import Publication
 from learners.resuming import resume, start_from
@@ -47,7 +48,7 @@ def run(context: RoleContext) -> None:
         assert context.parameters is not None
         publisher = Publisher(context.parameters, run_id=context.run_id, client_id=context.name)
         stack.callback(publisher.close)
-        learner = _make(context, schema, connection, publisher, device, metrics)
+        learner = _make(context, schema, connection, publisher, device, metrics, stack)
         _learn(learner, context)
 
 
@@ -94,8 +95,9 @@ def _make(
     publisher: Publisher,
     device: torch.device,
     metrics: Metrics,
+    stack: ExitStack,
 ) -> Learner:
-    """The learner, in the state of the newest checkpoint if there is one."""
+    """The learner, in the state of the newest checkpoint if there is one. stack: closes what it opens."""
     config = context.config
     name = config.algorithm.name
     algorithm = build_algorithm(config, schema, str(device), lane_seed(config.run.seed, "learner", context.index, 0, 0))
@@ -108,10 +110,16 @@ def _make(
         start_from(algorithm, config.run.init_from, config)
     version = checkpoint.policy_version if checkpoint else 0
     every_s = config.learners.publish_every_s
-    publication = Publication(publisher, name, every_s=every_s, metrics=metrics, version=version)
+    lineage = open_lineage(config, context.run_folder, context.run_id, algorithm, device, metrics)
+    if lineage is not None:
+        stack.callback(lineage.close)
+    published = lineage.published if lineage is not None else None
+    publication = Publication(publisher, name, every_s=every_s, metrics=metrics, version=version, on_version=published)
     trained = bool(config.run.init_from)
     return Learner(
-        LearnerParts(config, context.run_id, schema, algorithm, connection, publication, checkpoints, device, metrics, trained)
+        LearnerParts(
+            config, context.run_id, schema, algorithm, connection, publication, checkpoints, device, metrics, trained, lineage
+        )
     )
 
 

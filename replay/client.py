@@ -8,6 +8,9 @@ from replay.exported import ExportedRows, exported_rows
 from replay.facts import ReplayFacts, TableFacts
 from replay.heartbeat import LaneCounts, Pace, RunningAction
 from replay.learner_connection import LearnerConnection
+from replay.manifest import LearnerLife, PublishedVersion, TrainedBatch, lineage_folder
+from replay.manifest_reading import Manifest
+from replay.manifest_writer import ManifestWriter
 from replay.placement import shard_for
 from replay.service_info import ClientInfo, ServiceInfo, TableInfo, service_info
 from replay.spill import SpillSettings
@@ -19,15 +22,21 @@ __all__ = [
     "ExportedRows",
     "LaneCounts",
     "LearnerConnection",
+    "LearnerLife",
+    "Manifest",
+    "ManifestWriter",
     "Pace",
+    "PublishedVersion",
     "ReplayFacts",
     "RunningAction",
     "ServiceInfo",
     "SpillSettings",
     "TableFacts",
     "TableInfo",
+    "TrainedBatch",
     "Weighting",
     "exported_rows",
+    "lineage_folder",
     "service_info",
     "shard_for",
 ]

@@ -215,6 +215,19 @@ SERIES: tuple[Series, ...] = (
         "Time to take and write one snapshot of priorities and counters.",
     ),
     Series("sojourn_replay_snapshot_bytes", "counter", ("replay",), "Bytes of snapshots written."),
+    Series(
+        "sojourn_replay_cut_seconds", "histogram", ("replay",), "Time to cut all tables for a checkpoint, until that is durable."
+    ),
+    Series(
+        "sojourn_replay_archive_seconds",
+        "histogram",
+        ("replay",),
+        "Time to write one file of the archive of rows (lineage: full).",
+    ),
+    Series("sojourn_replay_archived_rows", "counter", ("replay",), "Rows written to the archive (lineage: full)."),
+    Series(
+        "sojourn_replay_archive_waiting_bytes", "gauge", ("replay",), "Bytes of chunks that wait to be archived (lineage: full)."
+    ),
     Series("sojourn_replay_recovery_seconds", "gauge", ("replay",), "Time that reading everything back took at start-up."),
     Series("sojourn_replay_recovering", "gauge", ("replay",), "1 while everything is read back at start-up, else 0."),
     Series("sojourn_replay_streams", "gauge", ("replay",), "Open streams, by call: insert, heartbeat, sample.", labels=("call",)),
@@ -424,6 +437,12 @@ SERIES: tuple[Series, ...] = (
     Series("sojourn_learner_shards_down", "gauge", ("learner",), "Replay shards that cannot be reached now."),
     Series(
         "sojourn_learner_shards_left_out", "counter", ("learner",), "Shards left out of batches because they were down or late."
+    ),
+    Series(
+        "sojourn_learner_lineage_lost_updates",
+        "gauge",
+        ("learner",),
+        "Updates of this life that are missing in the lineage because its disk refused them.",
     ),
     # learner: what it learned from, by duration and by label
     Series(

@@ -222,6 +222,7 @@ class Config(Section):
     duration: DurationSettings = DurationSettings()
     objective: Literal["per_attempt", "per_second", "discounted_in_time"] = "per_attempt"
     reward_timing: Literal["start", "end", "spread"] = "start"
+    lineage: Literal["off", "manifest", "full"] = "manifest"  # what is written down of what was learned from (docs/lineage.md)
     algorithm: AlgorithmSettings = SacSettings()
     network: NetworkSettings = NetworkSettings()
     tables: dict[str, TableSettings] = Field(default_factory=lambda: {"replay": TableSettings()})
@@ -247,6 +248,11 @@ class Config(Section):
             )
         if self.learners.replicas > 1:
             raise ValueError(f"learners.replicas {self.learners.replicas} is not available: one learner trains; write 1")
+        if self.lineage == "full" and self.replay.durability == "memory":
+            raise ValueError(
+                "lineage: full archives rows by their numbers, which begin anew after a restart at replay.durability: memory: write "
+                "process, or lineage: manifest"
+            )
         if self.actors.replicas == 0 and not self.actors.fleets:
             raise ValueError("actors.replicas is 0 and there is no other fleet: nothing would ever be inserted")
         return self
