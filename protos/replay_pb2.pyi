@@ -458,12 +458,18 @@ class EndWindowReply(_message.Message):
     def __init__(self, window: _Optional[int] = ...) -> None: ...
 
 class CheckpointRequest(_message.Message):
-    __slots__ = ("label", "learner_step")
+    __slots__ = ("label", "learner_step", "kept_label", "table", "learned_draws")
     LABEL_FIELD_NUMBER: _ClassVar[int]
     LEARNER_STEP_FIELD_NUMBER: _ClassVar[int]
+    KEPT_LABEL_FIELD_NUMBER: _ClassVar[int]
+    TABLE_FIELD_NUMBER: _ClassVar[int]
+    LEARNED_DRAWS_FIELD_NUMBER: _ClassVar[int]
     label: str
     learner_step: int
-    def __init__(self, label: _Optional[str] = ..., learner_step: _Optional[int] = ...) -> None: ...
+    kept_label: str
+    table: str
+    learned_draws: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, label: _Optional[str] = ..., learner_step: _Optional[int] = ..., kept_label: _Optional[str] = ..., table: _Optional[str] = ..., learned_draws: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class CheckpointReply(_message.Message):
     __slots__ = ("label", "env_steps", "items", "row_number")
@@ -478,20 +484,34 @@ class CheckpointReply(_message.Message):
     def __init__(self, label: _Optional[str] = ..., env_steps: _Optional[int] = ..., items: _Optional[int] = ..., row_number: _Optional[int] = ...) -> None: ...
 
 class ExportRequest(_message.Message):
-    __slots__ = ("table", "from_row_number")
+    __slots__ = ("table", "from_row_number", "before_row_number")
     TABLE_FIELD_NUMBER: _ClassVar[int]
     FROM_ROW_NUMBER_FIELD_NUMBER: _ClassVar[int]
+    BEFORE_ROW_NUMBER_FIELD_NUMBER: _ClassVar[int]
     table: str
     from_row_number: int
-    def __init__(self, table: _Optional[str] = ..., from_row_number: _Optional[int] = ...) -> None: ...
+    before_row_number: int
+    def __init__(self, table: _Optional[str] = ..., from_row_number: _Optional[int] = ..., before_row_number: _Optional[int] = ...) -> None: ...
 
 class ExportReply(_message.Message):
-    __slots__ = ("rows", "last_row_number")
+    __slots__ = ("rows", "last_row_number", "client_id", "incarnation", "stored_unix_s", "held_s", "items", "before_row_number")
     ROWS_FIELD_NUMBER: _ClassVar[int]
     LAST_ROW_NUMBER_FIELD_NUMBER: _ClassVar[int]
+    CLIENT_ID_FIELD_NUMBER: _ClassVar[int]
+    INCARNATION_FIELD_NUMBER: _ClassVar[int]
+    STORED_UNIX_S_FIELD_NUMBER: _ClassVar[int]
+    HELD_S_FIELD_NUMBER: _ClassVar[int]
+    ITEMS_FIELD_NUMBER: _ClassVar[int]
+    BEFORE_ROW_NUMBER_FIELD_NUMBER: _ClassVar[int]
     rows: bytes
     last_row_number: int
-    def __init__(self, rows: _Optional[bytes] = ..., last_row_number: _Optional[int] = ...) -> None: ...
+    client_id: str
+    incarnation: int
+    stored_unix_s: float
+    held_s: float
+    items: bytes
+    before_row_number: int
+    def __init__(self, rows: _Optional[bytes] = ..., last_row_number: _Optional[int] = ..., client_id: _Optional[str] = ..., incarnation: _Optional[int] = ..., stored_unix_s: _Optional[float] = ..., held_s: _Optional[float] = ..., items: _Optional[bytes] = ..., before_row_number: _Optional[int] = ...) -> None: ...
 
 class RetireRequest(_message.Message):
     __slots__ = ("retired",)

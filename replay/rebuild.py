@@ -12,12 +12,14 @@ from replay.arrow import decode_chunk
 from replay.client_records import Identity
 from replay.commit import CorruptedChunk, StoredChunk
 from replay.fences import Fences, field_of
+from replay.going_back import go_back
 from replay.redis_store import TierFullError
 from replay.shard import TOTALS, Shard, Totals, row_bytes, table_bytes
 from replay.snapshots import read_snapshot
 from replay.start_log_state import StoredStartLog
 from replay.store import Store
 from replay.tier import DurableTier
+from sojourn.chosen_cut import ChosenCut
 from sojourn.columns import Schema
 from sojourn.errors import ValidationError
 
@@ -27,15 +29,19 @@ LOG = logging.getLogger("sojourn.replay")
 class Rebuild:
     """Fills a fresh shard from its durable tier. `run` once; `shard.recovering` says how far it is."""
 
-    def __init__(self, shard: Shard, tier: DurableTier) -> None:
+    def __init__(self, shard: Shard, tier: DurableTier, chosen: ChosenCut | None = None) -> None:
+        """chosen: the cut that the run goes on from, if there is one."""
         self._shard = shard
         self._tier = tier
+        self._chosen = chosen
 
     async def run(self) -> None:
         """Raises UnavailableError if the server goes away meanwhile, ConfigError if the tables no longer fit."""
         began_s = self._shard.clock.now_s()
         self._shard.recovering = "reading back what the durable tier holds"
         await self._tier.store.take_over()
+        if self._chosen is not None:
+            await go_back(self._tier.store, self._chosen, self._shard.index)
         fences = await self._tier.store.fences()
         totals = fences.pop(TOTALS, "")
         self._shard.fences = Fences(fences)

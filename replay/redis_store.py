@@ -10,11 +10,13 @@ carry one hash tag, `{sojourn:<run_id>:<shard>}`, so that they live on one node 
     <tag>:clients   hash     `<client>/<incarnation>` -> JSON: host, environment, seed (lineage)
     <tag>:pages     hash     page name -> packed bytes of the latest snapshot
     <tag>:damaged   hash     `<first row number>-0 <h | b | k>` -> bytes of an entry that was not what had been stored
+
+and those of cuts (replay/cuts.py).
 """
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -215,9 +217,7 @@ class RedisStore:
 
     async def set_aside(self, first_row: int) -> None:
         """Move a damaged entry to `damaged`, so that it is met once and kept for people."""
-        with translated(self.url):
-            keys = [self.key(name) for name in ("owner", "chunks", "damaged")]
-            await self._client.eval(SET_ASIDE, len(keys), *keys, self.owner, f"{first_row}-0")
+        await self.script(SET_ASIDE, ("owner", "chunks", "damaged"), (self.owner, f"{first_row}-0"))
 
     async def chunk_of(self, row: int) -> StoredChunk | None:
         """The chunk that holds a row, or None if it is not kept (any more)."""
@@ -226,10 +226,27 @@ class RedisStore:
         found = self._checked(*entries[0]) if entries else None
         return found if isinstance(found, StoredChunk) and row < found.first_row + found.rows else None
 
-    async def fences(self) -> dict[str, str]:
+    async def oldest_row(self) -> int:
+        """First row of the oldest chunk that is kept; 0 if none is."""
         with translated(self.url):
-            fields = await self._client.hgetall(self.key("fences"))
-        return {key.decode(): value.decode() for key, value in fields.items()}
+            entries = await self._client.xrange(self.key("chunks"), count=1)
+        return row_of(entries[0][0]) if entries else 0
+
+    async def hash(self, name: str, *fields: str) -> dict[str, bytes]:
+        """A hash of the shard's keys, or only these fields of it; those that are not there are left out."""
+        with translated(self.url):
+            if not fields:
+                return {key.decode(): value for key, value in (await self._client.hgetall(self.key(name))).items()}
+            values = await self._client.hmget(self.key(name), fields)
+        return {field: value for field, value in zip(fields, values, strict=True) if value is not None}
+
+    async def script(self, source: str, names: Sequence[str], arguments: Sequence[str | bytes | int]) -> None:
+        """Run a script on keys of the shard. Raises NotOwnerError, TierFullError or UnavailableError for what it refuses."""
+        with translated(self.url):
+            await self._client.eval(source, len(names), *map(self.key, names), *arguments)
+
+    async def fences(self) -> dict[str, str]:
+        return {key: value.decode() for key, value in (await self.hash("fences")).items()}
 
     async def client(self, name: str) -> str:
         """What `set_client` kept."""
@@ -237,8 +254,7 @@ class RedisStore:
             return bytes(await self._client.hget(self.key("clients"), name) or b"{}").decode()
 
     async def pages(self) -> dict[str, bytes]:
-        with translated(self.url):
-            return {name.decode(): page for name, page in (await self._client.hgetall(self.key("pages"))).items()}
+        return await self.hash("pages")
 
     async def schema_json(self) -> bytes:
         """Empty until the first actor has said hello."""

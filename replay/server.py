@@ -26,6 +26,7 @@ from replay.servicer import ReplayServicer
 from replay.shard import Clock, Shard
 from replay.snapshots import Snapshots
 from replay.tier import DurableTier
+from sojourn.chosen_cut import chosen_cut
 from sojourn.config import Config
 from sojourn.errors import UnavailableError
 from sojourn.metrics import Metrics
@@ -110,7 +111,7 @@ class ReplayServer:
     async def _recover_and_work(self) -> None:
         await asyncio.to_thread(compile_all)  # loading them takes 0.4 s, and would hold the loop up at the first insert
         if self._tier is not None:
-            await Rebuild(self.shard, self._tier).run()
+            await Rebuild(self.shard, self._tier, chosen_cut(self._run_folder)).run()
         obey(self.shard, self._retired())
         self.shard.recovering = ""
         self.shard.samplers.notify()

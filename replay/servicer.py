@@ -187,15 +187,13 @@ class ReplayServicer(rpc_replay.ReplayServicer):
 
     @answers_errors
     async def Checkpoint(self, request: pb.CheckpointRequest, context: Context) -> pb.CheckpointReply:
-        """Everything up to this call is durable when it is answered. At level `memory` there is nothing to cut into."""
-        store = self._shard.serving_store()
+        """Kept under the label when it is answered. At level `memory` there is nothing to cut into."""
+        self._shard.serving_store()
         self._durable_tier("Checkpoint")
         self._shard.learner_reported(request.learner_step)
-        await self._snapshots.save_now()
-        items = sum(store.facts(table, self._shard.clock.now_s()).items for table in self._shard.config.tables)
-        return pb.CheckpointReply(
-            label=request.label, env_steps=store.env_steps, items=items, row_number=store.next_row_number - 1
-        )
+        learned = request.table, tuple(request.learned_draws)
+        cut = await self._snapshots.cut(request.label, request.kept_label, request.learner_step, learned)
+        return pb.CheckpointReply(label=cut.label, env_steps=cut.env_steps, items=cut.items, row_number=cut.row_number)
 
     @answers_errors
     async def Export(self, request: pb.ExportRequest, context: Context) -> None:

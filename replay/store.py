@@ -302,6 +302,7 @@ class Store:
         self._chains = None
         for table in self._tables.values():
             table.finish_restore()
+        self._collect()
 
     # What it holds
 

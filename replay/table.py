@@ -57,6 +57,7 @@ class Table:
         self._rule_columns = RuleColumns(settings, self.items, self.horizon)
         self.leases = Leases()
         self.restored: RestoredPages | None = None
+        self._learned_draws: Sequence[int] = ()
         self._batch_size = traffic.batch_size
         self.chooser = Chooser(self.items, self.sampler, self.limiter, settings, rng)
         self._plan = GatherPlan(schema, slab.layout, self.items.shape, settings.item != "transition")
@@ -297,18 +298,20 @@ class Table:
             return
         self.limiter.restore(state["limiter"])
         self.leases.restore(state["leases"])
+        self._learned_draws = state.get("learned_draws", ())
         self._largest_priority = float(state["largest_priority"])
         self.horizon.restore(state.get("horizon", {}))
         self._late_updates, self._evicted_items = int(state["late_updates"]), int(state["evicted_items"])
 
     def finish_restore(self) -> None:
-        """All items are back: those on lease are taken out again, and pages are forgotten."""
+        """All items are back: those on lease are taken out again, for good where the learner has learned from them already."""
         self.restored = None
         for keys in self.leases.all().values():
             positions = self.items.live(keys)
             self.sampler.discard(positions)
             self.remover.discard(positions)
             self.items.lease(positions)
+        self.consume(self._learned_draws)
 
     def check(self) -> None:
         """Prove the invariants of all parts, or raise AssertionError."""
