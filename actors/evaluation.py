@@ -16,16 +16,16 @@ from actors.video import film_episode
 from actors.watchdog import NO_ACTION_ALLOWANCE_S, TICK_S
 from sojourn.algorithms import build_policy
 from sojourn.columns import Schema
-from sojourn.errors import EnvironmentFault, HungError
+from sojourn.errors import EnvironmentFault, HungError, SojournError
 from sojourn.experience import ParameterSnapshot
 from sojourn.metrics import Metrics
-from sojourn.parameters.client import Watcher
+from sojourn.parameters.client import Watcher, latest_version
 from sojourn.roles import RoleContext
 from sojourn.seeds import lane_seed
 
 LOG = logging.getLogger("sojourn.actors")
 LOOK_S = 0.2  # how often a wait for the next version looks whether it should stop
-FIRST_S = 3.0  # for the first version, where the run was over before this role had started
+FIRST_S = 3.0  # for the last version, where this role has not heard of it yet
 FINAL_S = 8.0  # of the ten seconds that SIGTERM leaves, for the last policy
 AFTERWORD_S = 0.5  # for the worker to notice that its time is over
 
@@ -99,7 +99,7 @@ class Evaluator:
 
     def _conclude(self) -> None:
         """Evaluate and film the last policy, unless that was the latest work anyway."""
-        last = self._watcher.latest() or self._watcher.wait(self._record.policy_version, FIRST_S)
+        last = self._last()
         if last is None:
             return
         latest = self._record.evaluations - 1
@@ -108,6 +108,18 @@ class Evaluator:
         elif latest >= 0 and not self.video_file(last).exists():
             self._policy.load(last.tensors)
             self._film(last, latest, self._seed(latest))
+
+    def _last(self) -> ParameterSnapshot | None:
+        """The newest version that the service holds: what a learner publishes as it ends may come after the word to end here."""
+        heard = self._watcher.latest()
+        assert self._context.parameters is not None
+        try:
+            newest = latest_version(self._context.parameters, FIRST_S)
+        except SojournError:  # the service has gone: what was heard is all there is
+            return heard
+        if heard is not None and heard.policy_version >= newest:
+            return heard
+        return self._watcher.wait(newest - 1, FIRST_S) or heard
 
     def _seed(self, number: int) -> int:
         """Seed of the run's evaluation `number`, counted from 0."""
