@@ -9,6 +9,8 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
+from tests.waiting import eventually
+
 
 class Counting(gym.Env[np.ndarray, Any]):
     """Observes (seed, episode, step); the reward is the step's number; ends after `length` steps.
@@ -109,6 +111,23 @@ class Counting(gym.Env[np.ndarray, Any]):
 
 def make(**kwargs: Any) -> Counting:
     return Counting(**kwargs)
+
+
+class Meeting(Counting):
+    """As Counting; no step is made before so many processes have begun one. meeting: a folder of theirs."""
+
+    def __init__(self, slots: int, meeting: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._slots, self._meeting = slots, Path(meeting)
+
+    def step(self, action: Any) -> Any:
+        (self._meeting / str(os.getpid())).touch()
+        eventually(lambda: len(list(self._meeting.iterdir())) >= self._slots)
+        return super().step(action)
+
+
+def make_meeting(**kwargs: Any) -> Meeting:
+    return Meeting(**kwargs)
 
 
 class Blind(Counting):

@@ -28,6 +28,7 @@ from sojourn.experience import ParameterSnapshot, Segment
 from sojourn.metrics import Metrics
 from sojourn.parameters.client import Publisher
 from sojourn.roles import RoleContext, parameters_address, replay_addresses
+from tests.waiting import DEADLINE_S, eventually
 
 HERE = str(Path(__file__).parent)
 
@@ -115,7 +116,9 @@ def make_acting(config: Config, *, learner_step: int = 1) -> Acting:
     return made
 
 
-def make_until(rollout: Iterator[Segment], enough: Callable[[list[Segment]], bool], deadline_s: float = 60.0) -> list[Segment]:
+def make_until(
+    rollout: Iterator[Segment], enough: Callable[[list[Segment]], bool], deadline_s: float = DEADLINE_S
+) -> list[Segment]:
     """Take segments until there are enough of them; fail at the deadline."""
     until_s = time.monotonic() + deadline_s
     segments: list[Segment] = []
@@ -152,7 +155,6 @@ class Sink:
         self.lanes: list[LaneCounts] = []
         self.running: list[RunningAction] = []
         self.inserted = threading.Event()
-        self.listed = threading.Event()
 
     def insert(self, segment: Segment) -> None:
         self.segments.append(segment)
@@ -163,8 +165,6 @@ class Sink:
     def report(self, lanes: Sequence[LaneCounts], running: Sequence[RunningAction]) -> None:
         self.lanes = list(lanes)
         self.running += running
-        if running:
-            self.listed.set()
 
     def pace(self) -> Pace:
         return Pace()
@@ -184,9 +184,9 @@ class RunningActor:
     stop: threading.Event
     thread: Future[None]
 
-    def end(self, timeout_s: float) -> None:
+    def end(self) -> None:
         """Wait for its end; raises what it raised."""
-        self.thread.result(timeout_s)
+        self.thread.result(DEADLINE_S)
 
 
 @pytest.fixture
@@ -212,20 +212,6 @@ def run_actor(tmp_path: Path) -> Iterator[Callable[[Config], RunningActor]]:
     for running in started:
         running.stop.set()
     pool.shutdown()
-
-
-def make_eventually(holds: Callable[[], Any], deadline_s: float = 20.0) -> Any:
-    """Poll until the condition holds and return its value; fail at the deadline."""
-    until_s = time.monotonic() + deadline_s
-    while not (value := holds()):
-        assert time.monotonic() < until_s, "did not come true in time"
-        time.sleep(0.01)
-    return value
-
-
-@pytest.fixture
-def eventually() -> Callable[..., Any]:
-    return make_eventually
 
 
 class Roles:
@@ -254,7 +240,7 @@ class Roles:
         running = context.stop, self._pool.submit(run, context)
         self._running.append(running)
         announcement = self.run_folder / "roles" / f"{context.name}.json"
-        make_eventually(lambda: announcement.exists() or running[1].done())
+        eventually(lambda: announcement.exists() or running[1].done())
         if running[1].done():
             running[1].result()
         return running
@@ -265,7 +251,7 @@ class Roles:
         tensors = build_algorithm(config, schema, "cpu", seed).policy.dump()
         publisher = Publisher(parameters_address(config, self.run_folder), run_id="run", client_id="learner-0")
         publisher.publish(ParameterSnapshot(0, learner_step, env_steps, config.algorithm.name, tensors))
-        publisher.flush(20.0)
+        publisher.flush(DEADLINE_S)
         publisher.close()
         return tensors
 
@@ -273,7 +259,7 @@ class Roles:
         """Stop roles in the reverse order of their starts; raises what one of them raised."""
         for stop, running in reversed(self._running):
             stop.set()
-            running.exception(20.0)
+            running.exception(DEADLINE_S)
         self._pool.shutdown()
 
 

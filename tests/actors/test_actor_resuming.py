@@ -14,6 +14,7 @@ from actors.steps import make_checked
 from sojourn.config import Config
 from sojourn.environments import describe, resumable
 from sojourn.experience import Segment
+from tests.waiting import UNHURRIED_S
 
 
 def two_parts(segments: list[Segment]) -> bool:
@@ -25,7 +26,7 @@ def test_after_a_crash_a_resumable_environment_goes_on_from_its_last_step(
     acting: Any, configured: Callable[..., Config], until: Any, tmp_path: Any, factory: str, rewards: list[float]
 ):
     environment = {"fault": "exit", "fault_at": 3, "once": str(tmp_path / "came"), "id": f"acting_environments:{factory}"}
-    made = acting(configured(environment, flush_age_s=60.0))
+    made = acting(configured(environment, flush_age_s=UNHURRIED_S))
     with closing(asynchronous(made.parts)) as rollout:
         before, after = until(rollout, two_parts)[:2]
     assert (before.reward.tolist(), before.truncated.tolist(), before.closed) == ([1.0, 2.0], [False, True], True)
@@ -40,7 +41,7 @@ def test_an_action_that_crashes_from_the_saved_state_too_is_not_chosen_for_ever(
     acting: Any, configured: Callable[..., Config], until: Any
 ):
     environment = {"length": 3, "fault": "exit", "fault_at": 3, "id": "acting_environments:make_resuming"}
-    made = acting(configured(environment, flush_age_s=60.0))
+    made = acting(configured(environment, flush_age_s=UNHURRIED_S))
     with closing(asynchronous(made.parts)) as rollout:
         first, second = until(rollout, two_parts)[:2]
     # steps 1 and 2, the crash; again from 2, the crash; from a reset: steps 1 and 2
@@ -49,8 +50,8 @@ def test_an_action_that_crashes_from_the_saved_state_too_is_not_chosen_for_ever(
 
 
 def test_a_killed_action_ends_its_episode_for_good(acting: Any, configured: Callable[..., Config], until: Any, tmp_path: Any):
-    environment = {"fault": "hang", "fault_at": 3, "once": str(tmp_path / "came"), "step_timeout_s": 1.0}
-    made = acting(configured({**environment, "id": "acting_environments:make_resuming"}, flush_age_s=60.0))
+    environment = {"fault": "hang", "fault_at": 3, "once": str(tmp_path / "came"), "step_timeout_s": 2.5}
+    made = acting(configured({**environment, "id": "acting_environments:make_resuming"}, flush_age_s=UNHURRIED_S))
     with closing(asynchronous(made.parts)) as rollout:
         killed, after = until(rollout, two_parts)[:2]
     assert len(killed) == 3

@@ -26,7 +26,6 @@ def snapshot(tmp_path_factory: pytest.TempPathFactory) -> Snapshot:
     return make_snapshot(folder, CONFIG, STEPS)
 
 
-@pytest.mark.timeout(120)
 def test_nothing_is_lost_when_the_shard_is_killed_and_the_disk_is_full(snapshot: Snapshot):
     with Stage(CONFIG, Setting(actors=2), snapshot, seed=1) as stage:
         for number, fault in enumerate((faults.KillShard, BriefDiskFull, faults.KillRedis)):
@@ -36,7 +35,6 @@ def test_nothing_is_lost_when_the_shard_is_killed_and_the_disk_is_full(snapshot:
             assert found.steps > STEPS
 
 
-@pytest.mark.timeout(120)
 def test_a_write_whose_acknowledgement_died_with_the_shard_is_recognised(snapshot: Snapshot):
     with Stage(CONFIG, Setting(actors=2, wire="redis"), snapshot, seed=1) as stage:
         rng = np.random.default_rng(1)
@@ -44,7 +42,6 @@ def test_a_write_whose_acknowledgement_died_with_the_shard_is_recognised(snapsho
     assert (found.lost, found.doubled, found.broken) == (0, 0, "")
 
 
-@pytest.mark.timeout(120)
 def test_a_damaged_chunk_is_named_and_the_rest_is_served(snapshot: Snapshot):
     with Stage(CONFIG, Setting(actors=2), snapshot, seed=1) as stage:
         rng = np.random.default_rng(2)

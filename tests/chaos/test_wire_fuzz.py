@@ -1,13 +1,10 @@
 """Does the service live, and leave others alone, whatever is sent to it?"""
 
-import pytest
-
 from sojourn.bench.fuzz.run import fuzz
 
-SECONDS = 15.0
+SECONDS = 6.0  # a thousand cases on a machine that others use; `sojourn bench fuzz` goes on for longer
 
 
-@pytest.mark.timeout(120)
 def test_spoilt_messages_on_every_call_harm_nobody():
     report = fuzz(SECONDS, seed=4)
 

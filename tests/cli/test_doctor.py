@@ -1,26 +1,24 @@
-"""Does the doctor see a bias in a real run, name the setting that mends it, and call the mended run clean? Live and afterwards."""
+"""Does the doctor see a bias in a real run, name the setting that mends it, and call the mended run clean?"""
 
 import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
-from sojourn.monitor import DurationRecord, read_durations
+from tests.waiting import DEADLINE_S, eventually
 
-DEADLINE_S = 80.0
-ENOUGH = 500  # actions learned from
+PATIENCE_S = 120.0  # on a crowded machine updates are rare, and then few results are late: the bias takes longer to show
 ARMS = """
 environment:
   id: sojourn/Arms-v0
-  kwargs: {clock: real, seconds_per_unit: 0.01, law: lognormal, spread: 0.3}
+  kwargs: {clock: real, seconds_per_unit: 0.03, law: lognormal, spread: 0.3}
 algorithm: {name: vtrace, learning_rate: 0.0001}
 network: {hidden: [16]}
 actors: {replicas: 12, segment_steps: 1, flush_age_s: 0.02}
-learners: {batch_size: 8, prefetch: 1, batches_per_message: 1, publish_every_s: 0.0}
+learners: {batch_size: 4, prefetch: 1, batches_per_message: 1, publish_every_s: 0.0}
 replay: {durability: memory, insert_window: 1}
 tables:
   replay:
@@ -41,28 +39,18 @@ class Training:
     """A serial run in a process of its own."""
 
     def __init__(self, folder: Path, name: str, *overrides: str) -> None:
-        (folder / "arms.yaml").write_text(ARMS)
-        self.folder = folder / "runs" / name
         command = [sys.executable, "-m", "sojourn.cli", "train", "arms.yaml", "--serial", f"run.name={name}", *overrides]
         self.process = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL)
 
-    def wait_until_it_knows_enough(self) -> DurationRecord:
-        until_s = time.monotonic() + DEADLINE_S
-        while time.monotonic() < until_s and self.process.poll() is None:
-            for record in read_durations(self.folder):
-                if sum(record.buckets["actions"].values()) >= ENOUGH:
-                    return record
-            time.sleep(0.2)
-        raise AssertionError(f"{self.folder} recorded too little within {DEADLINE_S:g} s; exit {self.process.poll()}")
-
     def stop(self) -> None:
         self.process.send_signal(signal.SIGINT)
-        assert self.process.wait(30) == 0
+        assert self.process.wait(DEADLINE_S) == 0
 
 
 @pytest.fixture
 def train(here):
     """train(name, *overrides) starts a run in the present folder."""
+    (here / "arms.yaml").write_text(ARMS)
     started = []
 
     def start(name, *overrides):
@@ -75,30 +63,40 @@ def train(here):
         one.process.wait()
 
 
-def soon(ask, holds):
-    """What `ask` gives once it is as it must be: on a crowded machine updates are rare at first, and then nothing is late."""
-    until_s = time.monotonic() + DEADLINE_S
-    while not holds(answer := ask()):
-        assert time.monotonic() < until_s, answer
-        time.sleep(0.5)
-    return answer
+def is_biased(code, said):
+    """Whether it names the bias, what mends it, and the alarm of the scores."""
+    leak = re.search(r"score leak ([\d.]+)", said)
+    return (
+        code == 1
+        and re.search(r"verdict +BIASED: too many quick actions, durations started and learned from differ by 0\.\d+", said)
+        and re.search(r"change +tables\.replay\.on_stale=none", said)
+        and leak is not None
+        and float(leak[1]) > 9.0
+    )
+
+
+def is_clean(code, said):
+    return (code, "verdict    CLEAN" in said) == (0, True)
 
 
 def test_a_run_that_drops_slow_results_is_biased_and_clean_once_the_advice_is_taken(train, sojourn):
     biased, mended = train("biased"), train("mended", "tables.replay.on_stale=none")
-    for run in (biased, mended):
-        run.wait_until_it_knows_enough()
-    code, live, _ = soon(lambda: sojourn("doctor", "biased"), lambda said: said[0] == 1)
-    assert live.startswith("runs/biased  running  sojourn/Arms-v0 vtrace")
+    live = []
+
+    def says(name, wanted):
+        """Once, live: what it says, if the exit code and the words are as they must be; chance may look like a bias for a moment."""
+        assert biased.process.poll() is mended.process.poll() is None
+        live.append(sojourn("doctor", name))
+        code, said, _ = live[-1]
+        return wanted(code, said) and said
+
+    said = eventually(lambda: says("biased", is_biased), PATIENCE_S, look_s=0.5, tell=lambda: live[-1])
+    assert said.startswith("runs/biased  running  sojourn/Arms-v0 vtrace")
+    eventually(lambda: says("mended", is_clean), PATIENCE_S, look_s=0.5, tell=lambda: live[-1])
     for run in (biased, mended):
         run.stop()
     code, said, _ = sojourn("doctor", "biased")
-    assert code == 1
-    assert re.search(r"verdict +BIASED: too many quick actions, durations started and learned from differ by 0\.\d+", said), said
-    assert re.search(r"change +tables\.replay\.on_stale=none", said)
-    assert float(re.search(r"score leak ([\d.]+)", said)[1]) > 9.0
-    code, said, _ = sojourn("doctor", "mended")
-    assert (code, "verdict    CLEAN" in said) == (0, True), said
+    assert (code, "verdict    BIASED" in said) == (1, True), said
 
 
 def test_a_run_without_records_is_refused_with_a_sentence(here, sojourn):

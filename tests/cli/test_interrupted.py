@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 
 from sojourn.errors import INTERRUPTED
+from tests.waiting import DEADLINE_S
 
 ENVIRONMENT = """
 import threading
 def make():
     print("being made", flush=True)
-    threading.Event().wait(30)
+    threading.Event().wait(3600)
 """
 
 
@@ -29,7 +30,7 @@ def test_a_signal_before_the_run_begins_is_one_line(number: signal.Signals, tmp_
         assert process.stdout is not None
         assert process.stdout.readline() == "being made\n"
         process.send_signal(number)
-        said, _ = process.communicate(timeout=20)
+        said, _ = process.communicate(timeout=DEADLINE_S)
     assert said.strip() == "sojourn: interrupted"
     assert process.returncode == INTERRUPTED
     assert not (tmp_path / "runs").exists()

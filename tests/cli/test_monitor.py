@@ -24,12 +24,6 @@ def announce(folder, name, metrics):
     (folder / "roles" / f"{name}.json").write_text(json.dumps(said))
 
 
-def free_port():
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
-
-
 def test_one_reading_joins_what_every_role_says(tmp_path, start):
     learner = start(tmp_path, "learner-0")
     replay, evaluator = start(tmp_path, "replay-0"), start(tmp_path, "evaluator-0")
@@ -72,8 +66,9 @@ def test_one_reading_joins_what_every_role_says(tmp_path, start):
 
 def test_a_role_that_does_not_answer_is_down_and_the_rest_is_read(tmp_path, start):
     start(tmp_path, "replay-0").gauge("sojourn_replay_env_steps").set(3)
-    announce(tmp_path, "actor-0", f"127.0.0.1:{free_port()}")
-    with socket.create_server(("127.0.0.1", 0)) as silent, Monitor(tmp_path) as monitor:
+    with socket.socket() as deaf, socket.create_server(("127.0.0.1", 0)) as silent, Monitor(tmp_path) as monitor:
+        deaf.bind(("127.0.0.1", 0))  # a port that nobody else gets, and on which nobody listens
+        announce(tmp_path, "actor-0", f"127.0.0.1:{deaf.getsockname()[1]}")
         announce(tmp_path, "learner-0", f"127.0.0.1:{silent.getsockname()[1]}")
         record = monitor.read()
     assert record.roles == {"actor-0": False, "learner-0": False, "replay-0": True}

@@ -7,6 +7,7 @@ import sys
 
 from sojourn.monitor import read_progress
 from sojourn.run_folder import read_run
+from tests.waiting import DEADLINE_S
 
 SMALL = (
     "run.name=walk",
@@ -16,14 +17,14 @@ SMALL = (
     "tables.replay.capacity_steps=5000",
     "network.hidden=[16]",
     "evaluation.episodes=2",
-    "run.minutes=1",
+    "run.minutes=10",
 )
 
 
 def program(*arguments):
     """Run the installed program; returns its standard output, which must be all it says."""
     path = os.path.join(os.path.dirname(sys.executable), "sojourn")
-    ended = subprocess.run([path, *arguments], capture_output=True, text=True, timeout=100, check=False)
+    ended = subprocess.run([path, *arguments], capture_output=True, text=True, timeout=2 * DEADLINE_S, check=False)
     assert ended.returncode == 0, ended.stderr
     return ended.stdout
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -25,8 +24,8 @@ from sojourn.config.schema import LimiterSettings, TableSettings
 from sojourn.experience import Columns, Segment
 from sojourn.metrics import Metrics
 from sojourn.roles import fixed_address
+from tests.waiting import DEADLINE_S, eventually
 
-DEADLINE_S = 20.0
 SCHEMA = Schema(
     observation=space_to_json(gym.spaces.Box(-np.inf, np.inf, (1,), np.float32)), action=space_to_json(gym.spaces.Discrete(2))
 )
@@ -197,8 +196,5 @@ def heard(connection: ActorConnection, lanes: list[LaneCounts], running: list[Ru
     """Report, and wait for the answer to a heartbeat that said it."""
     started = sum(lane.started for lane in lanes)
     connection.report(lanes, running)
-    until_s = time.monotonic() + DEADLINE_S
-    while connection.pace().counted_starts != started:
-        assert time.monotonic() < until_s, "no heartbeat said it in time"
-        time.sleep(0.005)
+    eventually(lambda: connection.pace().counted_starts == started)
     return connection.pace()

@@ -74,8 +74,8 @@ def in_windows(world: World, fleets: list[Fleet], rng: np.random.Generator) -> d
 
 def drawn(world: World, shards: int) -> list[Batch]:
     world.clock.now_s += 2.0  # summaries are made anew
-    batches = sum(world.info(shard).table("replay").facts.items // BATCH for shard in range(shards))  # before a learner leases any
-    return list(take(world.learner("replay", BATCH), batches))
+    items = [world.info(shard).table("replay").facts.items for shard in range(shards)]  # before a learner leases any
+    return list(take(world.learner("replay", BATCH), sum(held // BATCH for held in items)))
 
 
 def same_up_to_a_factor(factor: np.ndarray, weights: np.ndarray) -> bool:

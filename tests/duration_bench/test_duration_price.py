@@ -7,7 +7,7 @@ def test_every_rule_has_a_price_that_is_near_one():
     found = list(prices(turns=1, slices=1, batches=100))
 
     assert [price.rule for price in found] == list(TABLES)[1:]
-    assert all(0.3 < price.median < 3.0 and price.batch_ms > 0.0 for price in found)
+    assert all(0.1 < price.median < 10.0 and price.batch_ms > 0.0 for price in found)
 
 
 def test_the_page_says_what_is_too_dear(tmp_path):

@@ -28,11 +28,10 @@ def test_a_law_that_cannot_be_is_refused(name, spread):
 
 
 def test_the_real_clock_sleeps_and_the_simulated_one_only_says_so():
+    assert Clock("simulated", 0.05).spend(2e9) == {"duration_s": 1e8}  # three years
     started_s = time.monotonic()
-    assert Clock("simulated", 0.05).spend(2.0) == {"duration_s": 0.1}
-    simulated_s = time.monotonic() - started_s
     assert Clock("real", 0.05).spend(2.0) == {"duration_s": 0.1}
-    assert time.monotonic() - started_s - simulated_s >= 0.1 > simulated_s
+    assert time.monotonic() - started_s >= 0.1
 
 
 def test_an_arm_says_how_long_it_took_and_ends_the_episode():

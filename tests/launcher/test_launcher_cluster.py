@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,8 +17,9 @@ import pytest
 
 from sojourn.errors import UnavailableError
 from sojourn.roles import announced
+from tests.waiting import eventually
 
-DEADLINE_S = 60.0
+DEADLINE_S = 90.0
 LAUNCHERS_NODE, OTHER_NODE = "127.0.0.2", "127.0.0.3"
 
 CLUSTER = """
@@ -93,11 +93,12 @@ def test_services_stay_with_the_launcher_and_clients_find_them_from_another_node
     command = [sys.executable, "-c", DRIVER, cluster, str(tmp_path / "run"), *SMALL]
     process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     seen: dict[str, str] = {}
-    deadline_s = time.monotonic() + DEADLINE_S
-    while process.poll() is None and not (len(seen) == len(ROLES) and (tmp_path / "run" / "evaluations.jsonl").exists()):
-        assert time.monotonic() < deadline_s, seen
+
+    def all_were_seen() -> bool:
         seen.update(hosts(tmp_path / "run"))
-        time.sleep(0.1)
+        return process.poll() is not None or (len(seen) == len(ROLES) and (tmp_path / "run" / "evaluations.jsonl").exists())
+
+    eventually(all_were_seen, DEADLINE_S, look_s=0.1, tell=lambda: seen)
     process.send_signal(signal.SIGINT)
     said, _ = process.communicate(timeout=DEADLINE_S)
     assert (process.returncode, said) == (0, "")

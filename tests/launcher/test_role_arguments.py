@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,8 +16,7 @@ from sojourn.experience import ParameterSnapshot
 from sojourn.parameters.client import Publisher, latest_version
 from sojourn.role_arguments import context_of, main, make_parser
 from sojourn.roles import RoleContext, announced, announced_address
-
-DEADLINE_S = 20.0
+from tests.waiting import DEADLINE_S, eventually
 
 
 @contextmanager
@@ -35,14 +33,14 @@ def parameter_process(folder: Path, *arguments: str) -> Iterator[subprocess.Pope
 
 
 def until_announced(folder: Path, process: subprocess.Popen[str]) -> None:
-    deadline_s = time.monotonic() + DEADLINE_S
-    while True:
+    def is_announced() -> bool:
+        assert process.poll() is None
         try:
-            if announced(folder, "parameters-0").pid == process.pid:
-                return
+            return announced(folder, "parameters-0").pid == process.pid
         except UnavailableError:
-            assert time.monotonic() < deadline_s
-        threading.Event().wait(0.02)
+            return False
+
+    eventually(is_announced)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

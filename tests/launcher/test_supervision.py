@@ -2,7 +2,6 @@
 
 import json
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,8 +17,7 @@ from sojourn.launcher.supervision import Supervisor
 from sojourn.launcher.wiring import wire
 from sojourn.roles import announced_address
 from sojourn.shard_list import ShardList, shard_list, write_shard_list
-
-DEADLINE_S = 10.0
+from tests.waiting import eventually
 
 ROLES = '''
 """Small roles: each life writes a line when it begins and when it ends, and does what RUN/NAME.does says."""
@@ -69,10 +67,13 @@ class Stage:
     def turn_until(self, condition: Callable[[], bool]) -> list[str]:
         """Turn until the condition holds. Returns parts that returned by themselves meanwhile."""
         returned: list[str] = []
-        deadline_s = time.monotonic() + DEADLINE_S
-        while not condition():
-            assert time.monotonic() < deadline_s, self.story()
-            returned += next(self._turns)
+
+        def holds() -> bool:
+            if not (reached := condition()):
+                returned.extend(next(self._turns))
+            return reached
+
+        eventually(holds, tell=self.story)
         return returned
 
 

@@ -22,21 +22,12 @@ from sojourn.experience import Batch, SampleInfo, Segment
 from sojourn.metrics import Metrics
 from sojourn.parameters.client import Watcher
 from sojourn.roles import RoleContext, announced_address
+from tests.waiting import DEADLINE_S, eventually
 
-DEADLINE_S = 20.0
 SCHEMA = Schema(
     observation=space_to_json(gym.spaces.Box(-np.inf, np.inf, (3,), np.float32)),
     action=space_to_json(gym.spaces.Box(-1.0, 1.0, (2,), np.float32)),
 )
-
-
-def eventually(holds: Callable[[], Any], deadline_s: float = DEADLINE_S) -> Any:
-    """Poll until the condition holds and return its value; fail at the deadline."""
-    until_s = time.monotonic() + deadline_s
-    while not (value := holds()):
-        assert time.monotonic() < until_s, "did not come true in time"
-        time.sleep(0.01)
-    return value
 
 
 def random_segment(first: int, steps: int, seed: int) -> Segment:
@@ -143,11 +134,6 @@ class Run:
 @pytest.fixture(autouse=True)
 def _one_thread() -> None:
     torch.set_num_threads(1)
-
-
-@pytest.fixture
-def soon() -> Callable[..., Any]:
-    return eventually
 
 
 @pytest.fixture

@@ -96,7 +96,7 @@ def test_a_disk_that_refuses_costs_the_manifest_and_not_the_learner(tmp_path: Pa
     writer.close()
 
 
-def test_a_learners_own_lives_are_written_down(make_run: Callable[..., object], soon: Callable[..., object]) -> None:
+def test_a_learners_own_lives_are_written_down(make_run: Callable[..., object]) -> None:
     run = make_run(lineage="manifest")
     run.insert(200)
     run.learn(20)

@@ -9,6 +9,7 @@ from sojourn.algorithms import build_policy
 from sojourn.errors import UnavailableError
 from sojourn.metrics import Metrics
 from sojourn.parameters.client import Publisher
+from tests.waiting import DEADLINE_S, eventually
 
 
 class Door:
@@ -38,24 +39,24 @@ def world(make_run):
     publisher.close()
 
 
-def test_while_the_service_is_away_one_snapshot_waits_and_the_newest_follows(world, policy, soon):
+def test_while_the_service_is_away_one_snapshot_waits_and_the_newest_follows(world, policy):
     run, door, publisher = world
     publication = Publication(publisher, "sac", every_s=0.0, metrics=Metrics("learner"))
     publication.publish(policy, 0, 0, trained=False)
     assert not publication.due(5)
     door.open.set()
-    soon(lambda: publication.due(5))
+    eventually(lambda: publication.due(5))
     assert not publication.due(0)  # nothing new
     publication.publish(policy, 5, 60, trained=True)
-    publication.flush(deadline_s=20)
+    publication.flush(deadline_s=DEADLINE_S)
     assert publication.take_versions() == ((0, 1), (5, 2))
     assert publication.take_versions() == ()
     assert publication.version == 2
-    latest = soon(lambda: (snapshot := run.watcher.latest()) and snapshot.policy_version == 2 and snapshot)
+    latest = eventually(lambda: (snapshot := run.watcher.latest()) and snapshot.policy_version == 2 and snapshot)
     assert (latest.learner_step, latest.env_steps, latest.algorithm) == (5, 60, "sac")
 
 
-def test_it_is_not_due_before_its_time(world, policy, soon):
+def test_it_is_not_due_before_its_time(world, policy):
     _, door, publisher = world
     door.open.set()
     now_s = 100.0
@@ -63,7 +64,7 @@ def test_it_is_not_due_before_its_time(world, policy, soon):
     publication = Publication(publisher, "sac", every_s=2.0, metrics=metrics, version=7, clock=lambda: now_s)
     assert publication.version == 7  # of a checkpoint
     publication.publish(policy, 0, 0, trained=False)
-    publication.flush(deadline_s=20)
+    publication.flush(deadline_s=DEADLINE_S)
     now_s = 101.9
     assert not publication.due(1)
     now_s = 102.0

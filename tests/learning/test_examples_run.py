@@ -18,7 +18,7 @@ def test_the_coffee_example_trains_with_its_extra_column(tmp_path):
     ]
     overrides += ["evaluation.video=true", "evaluation.video_every=1"]  # the first evaluation ends the run
     command = [sys.executable, "-m", "sojourn.cli", "train", "examples/coffee.yaml", "--serial", f"run.folder={tmp_path}"]
-    run = subprocess.run([*command, *overrides], cwd=ROOT, capture_output=True, text=True, timeout=100, check=False)
+    run = subprocess.run([*command, *overrides], cwd=ROOT, capture_output=True, text=True, timeout=280, check=False)
     assert run.returncode == 0, run.stdout + run.stderr
     [folder] = tmp_path.iterdir()
     newest = Checkpoints(folder / "checkpoints", keep=1).newest()

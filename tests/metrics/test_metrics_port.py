@@ -4,6 +4,7 @@ import socket
 import struct
 import threading
 import urllib.request
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from sojourn.errors import ConfigError
 from sojourn.metrics import Metrics
 from sojourn.parameters.role import run
 from sojourn.roles import RoleContext, announced
+from tests.waiting import DEADLINE_S
 
 
 def ports_in_a_row(count: int) -> list[socket.socket]:
@@ -52,8 +54,11 @@ def test_a_role_takes_the_port_that_is_configured(tmp_path: Path):
 def test_a_foreign_interface_or_a_last_port_that_is_taken_is_refused_with_a_sentence():
     with pytest.raises(ConfigError, match=r"203\.0\.113\.1:0.*change metrics\.host"):
         Metrics("actor").serve("203.0.113.1", 0)
-    with socket.create_server(("127.0.0.1", 65_535)), pytest.raises(ConfigError, match=r"metrics\.port 65535: .*taken"):
-        Metrics("actor").serve("127.0.0.1", 65_535)
+    with ExitStack() as taken:
+        with suppress(OSError):  # somebody else has it already: as good
+            taken.enter_context(socket.create_server(("127.0.0.1", 65_535)))
+        with pytest.raises(ConfigError, match=r"metrics\.port 65535: .*taken"):
+            Metrics("actor").serve("127.0.0.1", 65_535)
 
 
 def test_garbage_and_readers_that_break_off_leave_the_endpoint_as_it_was(capfd: pytest.CaptureFixture[str]):
@@ -62,9 +67,9 @@ def test_garbage_and_readers_that_break_off_leave_the_endpoint_as_it_was(capfd: 
         with socket.create_connection(("127.0.0.1", port)) as reader:
             reader.sendall(body)
             reader.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # closing resets the connection
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=DEADLINE_S) as answer:
         assert b"sojourn_actor" in answer.read()
     for thread in threading.enumerate():
         if "process_request_thread" in thread.name:
-            thread.join(10.0)
+            thread.join(DEADLINE_S)
     assert capfd.readouterr().err == ""

@@ -4,7 +4,6 @@ import json
 import signal
 import subprocess
 import sys
-import time
 import urllib.request
 from pathlib import Path
 
@@ -12,9 +11,9 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from sojourn.metrics import SERIES, names_of
+from tests.waiting import DEADLINE_S, eventually
 
 ROLES = ("replay", "parameters", "learner", "actor", "evaluator")
-DEADLINE_S = 60.0
 LABELS = {series.name: set(series.labels) for series in SERIES}
 
 
@@ -34,18 +33,19 @@ def scraped(tmp_path_factory) -> dict[str, str]:
             texts = wait_for_roles(folder, run)
         finally:
             run.send_signal(signal.SIGINT)
-            run.wait(30)
+            run.wait(DEADLINE_S)
     return texts
 
 
 def wait_for_roles(folder: Path, run: subprocess.Popen[bytes]) -> dict[str, str]:
-    until_s = time.monotonic() + DEADLINE_S
-    while time.monotonic() < until_s and run.poll() is None:
+    """What they serve once all are up and the learner has made a step."""
+
+    def look() -> dict[str, str]:
+        assert run.poll() is None
         texts = {role: served(folder, role) for role in ROLES}
-        if all(texts.values()) and "sojourn_learner_step 0.0" not in texts["learner"]:
-            return texts
-        time.sleep(0.2)
-    raise AssertionError(f"not all roles came up within {DEADLINE_S:g} s; exit {run.poll()}")
+        return texts if all(texts.values()) and "sojourn_learner_step 0.0" not in texts["learner"] else {}
+
+    return eventually(look, 2 * DEADLINE_S, look_s=0.2)
 
 
 def served(folder: Path, role: str) -> str:
@@ -55,7 +55,7 @@ def served(folder: Path, role: str) -> str:
         return ""
     endpoint = json.loads(found[0].read_text())["metrics"]
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with direct.open(f"http://{endpoint}/metrics", timeout=5.0) as page:
+    with direct.open(f"http://{endpoint}/metrics", timeout=DEADLINE_S) as page:
         return page.read().decode()
 
 

@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
@@ -21,8 +21,7 @@ from sojourn.parameters.client import Publisher, Watcher, latest_version
 from sojourn.parameters.durable import DurableLatest
 from sojourn.parameters.service import ParameterServer
 from sojourn.rpc import CHUNK_BYTES
-
-DEADLINE_S = 10.0
+from tests.waiting import DEADLINE_S, eventually
 
 
 class Service:
@@ -84,14 +83,6 @@ def snapshot(learner_step: int, size: int = 1000) -> ParameterSnapshot:
     return ParameterSnapshot(0, learner_step, 10 * learner_step, "sac", tensors, time.monotonic())
 
 
-def until(condition: Callable[[], bool]) -> None:
-    """Poll until the condition holds; fails after DEADLINE_S."""
-    deadline_s = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < deadline_s, "the condition did not come true"
-        threading.Event().wait(0.01)
-
-
 def test_a_watcher_gets_what_was_published_with_its_place_in_the_run(publisher: Publisher, watcher: Watcher) -> None:
     publisher.publish(snapshot(7, size=3 * CHUNK_BYTES + 5))
     assert publisher.flush(DEADLINE_S) == 1
@@ -137,7 +128,7 @@ def test_of_many_publications_the_newest_arrives_and_none_waits_in_a_queue(
     got = watcher.wait(version - 1, DEADLINE_S)
     assert got is not None
     assert got.learner_step == 500
-    until(lambda: service.series("sojourn_parameters_sent_versions_total") > 0)
+    eventually(lambda: service.series("sojourn_parameters_sent_versions_total") > 0)
     sent = service.series("sojourn_parameters_sent_versions_total")
     assert sent + service.series("sojourn_parameters_skipped_versions_total") <= version
 
@@ -145,7 +136,7 @@ def test_of_many_publications_the_newest_arrives_and_none_waits_in_a_queue(
 def test_a_watcher_that_never_reads_delays_nobody(service: Service, publisher: Publisher, watcher: Watcher) -> None:
     with grpc.insecure_channel(service.target) as channel:
         silent = rpc_parameters.ParametersStub(channel).Watch(pb.WatchRequest(client_id="silent"))  # never iterated
-        until(lambda: service.series("sojourn_parameters_watchers") == 2)
+        eventually(lambda: service.series("sojourn_parameters_watchers") == 2)
         for step in range(1, 31):
             publisher.publish(snapshot(step, size=4 * CHUNK_BYTES))
             version = publisher.flush(DEADLINE_S)

@@ -18,21 +18,12 @@ from sojourn.errors import SojournError
 from sojourn.experience import Segment
 from sojourn.metrics import Metrics
 from sojourn.roles import Address, RoleContext, announced_address
+from tests.waiting import DEADLINE_S, eventually
 
-DEADLINE_S = 15.0
 SCHEMA = Schema(
     observation=space_to_json(gym.spaces.Box(-np.inf, np.inf, (2,), np.float32)),
     action=space_to_json(gym.spaces.Box(-1.0, 1.0, (1,), np.float32)),
 )
-
-
-def eventually(holds: Callable[[], Any], deadline_s: float = DEADLINE_S) -> Any:
-    """Poll until the condition holds and return its value; fail at the deadline."""
-    until_s = time.monotonic() + deadline_s
-    while not (value := holds()):
-        assert time.monotonic() < until_s, "did not come true in time"
-        time.sleep(0.01)
-    return value
 
 
 def segment(lane: int, first: int, steps: int = 8, *, closed: bool = False, **changed: Any) -> Segment:
@@ -141,8 +132,3 @@ def service(make_service: Callable[..., Service]) -> Service:
 @pytest.fixture
 def make_segment() -> Callable[..., Segment]:
     return segment
-
-
-@pytest.fixture
-def soon() -> Callable[..., Any]:
-    return eventually

@@ -4,7 +4,8 @@ import itertools
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -12,19 +13,21 @@ import pytest
 from sojourn.config.load import dump_config
 from sojourn.experience import Segment
 from sojourn.metrics import Metrics
+from tests.replay_client.outage import Stepping
+from tests.waiting import DEADLINE_S, eventually
 
 SEGMENTS_AFTER = 100  # that are inserted once the service is dead
 
 
 @pytest.fixture
-def killable(make_service: Any, soon: Callable[..., Any]):
+def killable(make_service: Any):
     """A service whose first life is a process of its own; the later ones run here, as always."""
     tables = {"replay": {"capacity_steps": 1 << 18, "limiter": {"samples_per_insert": None, "min_size": 1}}}
     service = make_service(started=False, replay={"durability": "process", "insert_window": 4}, tables=tables)
     (service.folder / "config.yaml").write_text(dump_config(service.config))
     arguments = ["--run-folder", str(service.folder), "--run-id", "run", "--index", str(service.index)]
     process = subprocess.Popen([sys.executable, "-m", "replay", *arguments])
-    soon(service.answers)
+    eventually(service.answers)
     yield service, process
     if process.poll() is None:
         process.kill()
@@ -32,28 +35,27 @@ def killable(make_service: Any, soon: Callable[..., Any]):
 
 
 def test_every_step_is_stored_once_after_kill_9(
-    killable: tuple[Any, subprocess.Popen[bytes]], make_segment: Callable[..., Segment], soon: Callable[..., Any]
+    killable: tuple[Any, subprocess.Popen[bytes]], make_segment: Callable[..., Segment]
 ):
     service, process = killable
     actor = service.actor(fleet={"flush_bytes": 1_024, "flush_age_s": 0.01}, buffer_bytes=1 << 16)
     dead, steps = threading.Event(), itertools.count(0, 8)
 
-    def step() -> None:
+    def numbers() -> Iterator[int]:
+        """While it lives, and some more."""
         while not dead.is_set():
-            actor.insert(make_segment(0, next(steps)))
-        for _ in range(SEGMENTS_AFTER):
-            actor.insert(make_segment(0, next(steps)))
+            yield next(steps)
+        yield from itertools.islice(steps, SEGMENTS_AFTER)
 
-    stepping = threading.Thread(target=step, daemon=True)
-    stepping.start()
-    soon(lambda: actor.pace().env_steps >= 800)
+    stepping = Stepping(actor, partial(make_segment, 0), numbers())
+    eventually(lambda: actor.pace().env_steps >= 800)
     process.kill()  # under load
     process.wait()
     dead.set()
 
     service.start()
-    stepping.join(20.0)
-    assert actor.drain(20.0)
+    assert stepping.is_over()
+    assert actor.drain(DEADLINE_S)
     inserted = next(steps)
     info = service.info()
     assert (info.env_steps, info.rows) == (inserted, inserted)
@@ -66,29 +68,28 @@ def test_a_killed_shard_is_left_out_of_batches_and_returns_by_itself(
     killable: tuple[Any, subprocess.Popen[bytes]],
     make_service: Any,
     make_segment: Callable[..., Segment],
-    soon: Callable[..., Any],
 ):
     mortal, process = killable
     other = make_service()
     for service in (mortal, other):
         actor = service.actor()
         actor.insert(make_segment(service.index, 0, steps=64, closed=True))
-        assert actor.drain(20.0)
+        assert actor.drain(DEADLINE_S)
         actor.close()
     metrics = Metrics("learner")
     learner = other.learner(addresses=(mortal.address, other.address), metrics=metrics)
 
     def shards() -> set[int]:
-        batch = learner.sample(20.0)
+        batch = learner.sample(DEADLINE_S)
         assert batch.info.probability == pytest.approx(1.0 / batch.info.table_items)  # of what takes part
         return set(batch.info.shard.tolist())
 
-    soon(lambda: shards() == {0, 1})
+    eventually(lambda: shards() == {0, 1})
     process.kill()  # while it is sampled
     process.wait()
-    soon(lambda: shards() == {1})
+    eventually(lambda: shards() == {1})
     assert metrics.registry.get_sample_value("sojourn_learner_shards_left_out_total") >= 1
     mortal.start()
-    soon(lambda: shards() == {0, 1})
+    eventually(lambda: shards() == {0, 1})
     assert learner.facts().items == 128
     learner.close()

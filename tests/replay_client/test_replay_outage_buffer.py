@@ -2,20 +2,16 @@
 
 import pytest
 from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from replay.outage_buffer import Message, OutageBuffer
+from replay.outage_buffer import OutageBuffer
 from sojourn.errors import ValidationError
-
-
-def message(number: int, size: int = 10) -> Message:
-    return Message(number, bytes(size), steps=1, made_at_s=float(number))
+from tests.replay_client.outage import calls_of, followed, message
 
 
 def filled(*numbers: int) -> OutageBuffer:
     buffer = OutageBuffer(budget_bytes=100)
     for number in numbers:
-        buffer.append(message(number))
+        buffer.append(message(number, 10))
     return buffer
 
 
@@ -54,25 +50,11 @@ def test_the_budget_binds_but_never_an_empty_buffer():
 
 def test_a_number_that_does_not_rise_is_refused():
     with pytest.raises(ValidationError, match="message 3 cannot follow message 3"):
-        filled(3).append(message(3))
+        filled(3).append(message(3, 10))
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.lists(st.tuples(st.sampled_from(["append", "acknowledge", "through"]), st.integers(0, 12)), max_size=40))
+@given(calls_of("append", "acknowledge", "through"))
 def test_any_sequence_of_calls_agrees_with_a_plain_dictionary(calls: list[tuple[str, int]]):
-    buffer, model, newest = OutageBuffer(10_000), {}, 0
-    for name, number in calls:
-        if name == "append":
-            newest += 1
-            buffer.append(message(newest, number))
-            model[newest] = number
-        elif name == "acknowledge":
-            assert (buffer.acknowledge(number) is not None) == (model.pop(number, None) is not None)
-        else:
-            gone = [kept for kept in model if kept <= number]
-            assert [left.number for left in buffer.acknowledge_through(number)] == gone
-            for kept in gone:
-                del model[kept]
-        buffer.check()
-        assert len(buffer) == len(model)
-        assert (buffer.after(0).number if model else None) == min(model, default=None)
+    for _ in followed(OutageBuffer(10_000), calls):
+        pass

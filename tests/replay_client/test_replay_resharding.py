@@ -14,6 +14,7 @@ from sojourn.errors import UnavailableError
 from sojourn.experience import Segment
 from sojourn.roles import shards_in
 from sojourn.shard_list import ShardList, shard_list, write_shard_list
+from tests.waiting import DEADLINE_S, eventually
 
 ACTORS = [f"actor-{index}" for index in range(8)]
 STEPS = 16
@@ -34,7 +35,7 @@ class Ledger:
         self._next += STEPS
         reward = numbers.astype(np.float32)
         actor.insert(self._make_segment(0, episode * (STEPS + 1), STEPS, episode=episode, closed=True, reward=reward))
-        assert actor.drain(20.0)
+        assert actor.drain(DEADLINE_S)
         self.numbers += numbers.tolist()
 
 
@@ -65,8 +66,15 @@ def one_life_each(services: list[Any], taking: int, ledger: Ledger) -> None:
         actor.close()
 
 
+def is_refused_as_retired(service: Any) -> bool:
+    """Whether a new actor is told so. A service that did not answer in time has said nothing."""
+    with pytest.raises(UnavailableError) as caught:
+        service.actor("actor-new", timeout_s=0.1)
+    return "retired" in str(caught.value)
+
+
 def test_a_run_goes_on_with_more_and_with_fewer_shards_and_nothing_is_lost_or_doubled(
-    make_service: Any, make_segment: Callable[..., Segment], soon: Callable[..., Any]
+    make_service: Any, make_segment: Callable[..., Segment]
 ):
     services = [make_service(replay={"durability": "process"}) for _ in range(3)]
     ledger = Ledger(make_segment)
@@ -76,10 +84,9 @@ def test_a_run_goes_on_with_more_and_with_fewer_shards_and_nothing_is_lost_or_do
         assert stored(services) == sorted(ledger.numbers)
         assert sum(service.info().env_steps for service in services) == len(ledger.numbers)
 
-    with pytest.raises(UnavailableError, match="retired"):
-        services[2].actor("actor-new", timeout_s=0.1)
+    eventually(lambda: is_refused_as_retired(services[2]))
     learner = services[0].learner(addresses=tuple(service.address for service in services))
-    soon(lambda: set(learner.sample(20.0).info.shard.tolist()) == {0, 1, 2})
+    eventually(lambda: set(learner.sample(DEADLINE_S).info.shard.tolist()) == {0, 1, 2})
     assert learner.facts().env_steps == len(ledger.numbers)
     learner.close()
 
@@ -107,9 +114,7 @@ class MovingActor:
             actor.close()
 
 
-def test_one_to_four_to_two_shards_under_load_loses_and_doubles_nothing(
-    make_service: Any, make_segment: Callable[..., Segment], soon: Callable[..., Any]
-):
+def test_one_to_four_to_two_shards_under_load_loses_and_doubles_nothing(make_service: Any, make_segment: Callable[..., Segment]):
     services = [make_service(replay={"durability": "process"}, tables={"replay": {"capacity_steps": 1 << 17, "limiter": FREE}})]
     folder = services[0].folder
     write_shard_list(folder, ShardList(1, 1))
@@ -119,28 +124,29 @@ def test_one_to_four_to_two_shards_under_load_loses_and_doubles_nothing(
 
     def drawn_from() -> set[int]:
         nonlocal known_steps
-        shards = set(learner.sample(20.0).info.shard.tolist())
+        shards = set(learner.sample(DEADLINE_S).info.shard.tolist())
         known_steps, before = learner.facts().env_steps, known_steps
         assert known_steps >= before  # what the run counts never goes back
         return shards
 
-    soon(lambda: drawn_from() == {0})
+    eventually(lambda: drawn_from() == {0})
     services += [
         make_service(replay={"durability": "process"}, tables={"replay": {"capacity_steps": 1 << 17, "limiter": FREE}})
         for _ in range(3)
     ]
     write_shard_list(folder, ShardList(4, 4))
     used = {shard_for(name, range(4)) for name in ACTORS}
-    soon(lambda: {actor.homes[-1] for actor in actors} == used)
-    soon(lambda: drawn_from() >= used)
+    eventually(lambda: {home for actor in actors for home in actor.homes[-1:]} == used)
+    eventually(lambda: drawn_from() >= used)
     write_shard_list(folder, ShardList(2, 4))
-    soon(lambda: all(actor.homes[-1] < 2 for actor in actors))
-    soon(lambda: drawn_from() >= used)  # retired ones are drawn from as well
+    eventually(lambda: all(actor.homes[-1] < 2 for actor in actors))
+    eventually(lambda: drawn_from() >= used)  # retired ones are drawn from as well
 
     for actor in actors:
         actor.stop.set()
     for actor in actors:
-        actor.thread.join(20.0)
+        actor.thread.join(DEADLINE_S)
+        assert not actor.thread.is_alive()
     numbers = sorted(number for actor in actors for number in actor.ledger.numbers)
     assert stored(services) == numbers
     assert sum(service.info().env_steps for service in services) == len(numbers)

@@ -8,10 +8,10 @@ import signal
 import subprocess
 import sys
 import textwrap
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,18 +22,15 @@ from hypothesis import strategies as st
 
 from replay.client import ActorConnection, SpillSettings
 from replay.embedded import socket_path
-from replay.outage_buffer import Message, OutageBuffer
+from replay.outage_buffer import OutageBuffer
 from replay.spill import SpillFile, files_of, spill_path
 from sojourn.experience import Segment
 from sojourn.metrics import Metrics
+from tests.replay_client.outage import Stepping, calls_of, followed, message
+from tests.waiting import DEADLINE_S, UNHURRIED_S, eventually
 
 MakeSegment = Callable[..., Segment]
-Soon = Callable[..., Any]
 BUDGET_BYTES = 1 << 20
-
-
-def message(number: int, size: int = 100, *, final: bool = False) -> Message:
-    return Message(number, bytes([number % 256]) * size, steps=2, made_at_s=float(number), final=final)
 
 
 def make_file(folder: Path, budget_bytes: int = BUDGET_BYTES, metrics: Metrics | None = None) -> SpillFile:
@@ -89,14 +86,14 @@ def test_a_later_life_finds_what_was_written_and_the_file_goes_with_the_last_ack
     assert not path.exists()
 
 
-@pytest.mark.parametrize(("made_ago_s", "age_s"), [(50.0, 50.0), (-50.0, 0.0)])
+@pytest.mark.parametrize(("made_ago_s", "age_s"), [(5_000.0, 5_000.0), (-5_000.0, 0.0)])
 def test_the_age_of_a_message_goes_on_over_lives_and_never_backwards(tmp_path: Path, made_ago_s: float, age_s: float):
     file = make_file(tmp_path)
     file.append(message(1), made_unix_s=time.time() - made_ago_s)
     file.close()
 
     later, _ = left_behind(file.path)
-    assert time.monotonic() - later.read(1).made_at_s == pytest.approx(age_s, abs=5.0)
+    assert time.monotonic() - later.read(1).made_at_s == pytest.approx(age_s, abs=DEADLINE_S)
 
 
 def test_files_are_found_by_client_oldest_life_first(tmp_path: Path):
@@ -186,30 +183,11 @@ def test_a_full_disk_keeps_whole_records_and_says_so_once(tmp_path: Path, caplog
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.lists(st.tuples(st.sampled_from(["append", "spill", "acknowledge", "through"]), st.integers(0, 12)), max_size=40))
+@given(calls_of("append", "spill", "acknowledge", "through"))
 def test_a_buffer_with_a_file_agrees_with_a_plain_dictionary(tmp_path_factory: Any, calls: list[tuple[str, int]]):
     folder = tmp_path_factory.mktemp("spill")
-    buffer, model, newest = OutageBuffer(10_000, make_file(folder, budget_bytes=400)), {}, 0
-    for name, number in calls:
-        if name == "append":
-            newest += 1
-            buffer.append(message(newest, number))
-            model[newest] = message(newest, number).rows
-        elif name == "spill":
-            buffer.spill(0.0, 0.0)
-        elif name == "acknowledge":
-            assert (buffer.acknowledge(number) is not None) == (model.pop(number, None) is not None)
-        else:
-            gone = [kept for kept in model if kept <= number]
-            assert [left.number for left in buffer.acknowledge_through(number)] == gone
-            for kept in gone:
-                del model[kept]
-        buffer.check()
-        assert (len(buffer), buffer.steps) == (len(model), 2 * len(model))
-        found, at = {}, 0
-        while (following := buffer.after(at)) is not None:
-            at, found[following.number] = following.number, following.rows
-        assert found == model
+    buffer = OutageBuffer(10_000, make_file(folder, budget_bytes=400))
+    for _ in followed(buffer, calls):
         assert (buffer.spilled_messages > 0) == any(folder.iterdir())
 
 
@@ -233,11 +211,11 @@ def durable(make_service: Any) -> Any:
     return make_service(replay={"durability": "process"})
 
 
-def test_an_outage_that_memory_cannot_bridge_is_bridged_on_disk(durable: Any, make_segment: MakeSegment, soon: Soon):
+def test_an_outage_that_memory_cannot_bridge_is_bridged_on_disk(durable: Any, make_segment: MakeSegment):
     metrics = Metrics("actor")
     actor = spilling(durable, metrics=metrics)
     actor.insert(make_segment(0, 0))
-    assert actor.drain(10.0)
+    assert actor.drain(DEADLINE_S)
     durable.stop()
     for first in range(8, 808, 8):
         actor.insert(make_segment(0, first))  # does not wait
@@ -245,7 +223,7 @@ def test_an_outage_that_memory_cannot_bridge_is_bridged_on_disk(durable: Any, ma
     assert metrics.registry.get_sample_value("sojourn_actor_unacknowledged_messages") > 3
 
     durable.start()
-    assert actor.drain(20.0)
+    assert actor.drain(DEADLINE_S)
     info = durable.info()
     assert (info.env_steps, info.rows, info.refused, info.gaps) == (808, 808, 0, 0)
     assert not spilled(durable)
@@ -253,28 +231,19 @@ def test_an_outage_that_memory_cannot_bridge_is_bridged_on_disk(durable: Any, ma
     actor.close()
 
 
-def test_an_actor_waits_once_its_file_is_full_too(durable: Any, make_segment: MakeSegment, soon: Soon):
+def test_an_actor_waits_once_its_file_is_full_too(durable: Any, make_segment: MakeSegment):
     actor = spilling(durable, budget_bytes=10_000)
     actor.insert(make_segment(0, 0))
-    assert actor.drain(10.0)
+    assert actor.drain(DEADLINE_S)
     durable.stop()
-    inserted: list[int] = []
-
-    def step() -> None:
-        for first in range(8, 808, 8):
-            actor.insert(make_segment(0, first))
-            inserted.append(first)
-
-    stepping = threading.Thread(target=step)
-    stepping.start()
-    soon(lambda: len(inserted) >= 5)
-    stepping.join(0.5)
-    assert stepping.is_alive()
+    stepping = Stepping(actor, partial(make_segment, 0), range(8, 808, 8))
+    eventually(lambda: len(stepping.inserted) >= 5)
+    assert not stepping.is_over(within_s=0.5)
     assert spilled(durable)[0].stat().st_size <= 10_000
 
     durable.start()
-    stepping.join(20.0)
-    assert actor.drain(10.0)
+    assert stepping.is_over()
+    assert actor.drain(DEADLINE_S)
     assert durable.info().env_steps == 808
     actor.close()
 
@@ -282,7 +251,7 @@ def test_an_actor_waits_once_its_file_is_full_too(durable: Any, make_segment: Ma
 def test_what_a_closing_actor_cannot_deliver_is_delivered_by_its_next_life(durable: Any, make_segment: MakeSegment):
     first = spilling(durable)
     first.insert(make_segment(0, 0))
-    assert first.drain(10.0)
+    assert first.drain(DEADLINE_S)
     durable.stop()
     first.insert(make_segment(0, 8))
     first.close()
@@ -293,7 +262,7 @@ def test_what_a_closing_actor_cannot_deliver_is_delivered_by_its_next_life(durab
     assert durable.info().env_steps == 16
     assert not spilled(durable)
     second.insert(make_segment(0, 0))
-    assert second.drain(10.0)
+    assert second.drain(DEADLINE_S)
     assert durable.info().env_steps == 24
     second.close()
 
@@ -302,7 +271,7 @@ def test_what_a_former_life_spilled_goes_to_its_own_shard_when_the_actor_has_mov
     old, new = make_service(replay={"durability": "process"}), make_service(replay={"durability": "process"})
     first = spilling(old)
     first.insert(make_segment(0, 0))
-    assert first.drain(10.0)
+    assert first.drain(DEADLINE_S)
     old.stop()
     first.insert(make_segment(0, 8))
     first.close()
@@ -310,7 +279,7 @@ def test_what_a_former_life_spilled_goes_to_its_own_shard_when_the_actor_has_mov
     old.start()
     second = spilling(new, shards={0: old.address, 1: new.address})
     second.insert(make_segment(0, 0))
-    assert second.drain(10.0)
+    assert second.drain(DEADLINE_S)
     assert (old.info().env_steps, new.info().env_steps) == (16, 8)
     assert not spilled(old)
     second.close()
@@ -319,7 +288,7 @@ def test_what_a_former_life_spilled_goes_to_its_own_shard_when_the_actor_has_mov
 def test_the_file_of_a_life_that_was_replaced_long_ago_still_arrives(durable: Any, make_segment: MakeSegment):
     first = spilling(durable)
     first.insert(make_segment(0, 0))
-    assert first.drain(10.0)
+    assert first.drain(DEADLINE_S)
     durable.stop()
     for start in range(8, 80, 8):
         first.insert(make_segment(0, start))
@@ -339,7 +308,7 @@ def test_a_damaged_file_delivers_the_rest(durable: Any, make_segment: MakeSegmen
     caplog.set_level(logging.INFO)
     first = spilling(durable)
     first.insert(make_segment(0, 0))
-    assert first.drain(10.0)
+    assert first.drain(DEADLINE_S)
     durable.stop()
     for start in range(8, 808, 8):
         first.insert(make_segment(0, start))
@@ -359,7 +328,7 @@ def test_a_damaged_file_delivers_the_rest(durable: Any, make_segment: MakeSegmen
 KILLED = """
 import sys
 from pathlib import Path
-from tests_world import SCHEMA, segment
+from tests.replay_client.conftest import SCHEMA, segment
 from replay.client import ActorConnection, SpillSettings
 from sojourn.config import Config
 from sojourn.roles import announced_address
@@ -371,7 +340,7 @@ actor = ActorConnection(
     spill=SpillSettings(folder / "spill", 1 << 20),
 )
 actor.insert(segment(0, 0))
-assert actor.drain(10.0)
+assert actor.drain(60.0)
 print("drained", flush=True)
 sys.stdin.readline()
 for first in range(8, 808, 8):
@@ -387,13 +356,12 @@ def test_kill_9_of_an_actor_with_a_spill_file_delivers_it_once_under_its_own_inc
 ):
     program = tmp_path / "killed.py"
     program.write_text(textwrap.dedent(KILLED))
-    (tmp_path / "tests_world.py").write_text(Path(__file__).with_name("conftest.py").read_text())
     process = subprocess.Popen(
         [sys.executable, str(program), str(durable.folder)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(Path.cwd()), str(tmp_path)])},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )
     try:
         assert process.stdout.readline() == "drained\n"
@@ -417,5 +385,5 @@ def test_kill_9_of_an_actor_with_a_spill_file_delivers_it_once_under_its_own_inc
         }
         headers = [json.loads(chunk[b"h"]) for _, chunk in stored.xrange("{sojourn:run:0}:chunks")]
     assert {header["incarnation"] for header in headers} == {life}
-    assert all(0.0 <= header["held_s"] < 60.0 for header in headers)  # they went on growing old in the file
+    assert all(0.0 <= header["held_s"] < UNHURRIED_S for header in headers)  # they went on growing old in the file
     second.close()

@@ -1,12 +1,13 @@
 """A replay service on this test's event loop, and a raw client of its wire contract."""
 
 import asyncio
+import os
 import resource
 import socket
 import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -28,12 +29,12 @@ from sojourn.config import Config
 from sojourn.experience import Columns, Segment
 from sojourn.metrics import Metrics
 from sojourn.rpc import CONTRACT_VERSION
+from tests.waiting import DEADLINE_S, eventually_async
 
 SCHEMA = Schema(
     observation=space_to_json(gym.spaces.Box(-np.inf, np.inf, (3,), np.float32)),
     action=space_to_json(gym.spaces.Box(-1.0, 1.0, (1,), np.float32)),
 )
-DEADLINE_S = 20.0
 
 
 def make_segment(lane: int = 0, first_sequence: int = 0, steps: int = 10, *, closed: bool = False, episode: int = 0) -> Segment:
@@ -219,18 +220,11 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
     EmbeddedServer(tmp_path, 0, appendfsync="no", memory_bytes=1 << 30, rewrite_min_bytes=1 << 30).stop()
 
 
-async def eventually(holds: Callable[[], Awaitable[bool]], deadline_s: float = DEADLINE_S) -> None:
-    """Wait until the condition holds; fails after the deadline."""
-    async with asyncio.timeout(deadline_s):
-        while not await holds():
-            await asyncio.sleep(0.01)
-
-
 @pytest.fixture
 def kit() -> SimpleNamespace:
     """What tests make their world of."""
     return SimpleNamespace(
-        schema=SCHEMA, segment=make_segment, body=make_body, config=make_config, client=RawClient, eventually=eventually
+        schema=SCHEMA, segment=make_segment, body=make_body, config=make_config, client=RawClient, eventually=eventually_async
     )
 
 
@@ -266,11 +260,13 @@ class Valkey:
                 restore_signals=False,  # like us it ignores SIGXFSZ, and sees the error
             )
         resource.prlimit(self._process.pid, resource.RLIMIT_FSIZE, (self.largest_file_bytes, self.largest_file_bytes))
-        async with asyncio.timeout(DEADLINE_S):
-            while ping(self.socket) != b"+PONG\r\n":
-                assert self._process.poll() is None, (self.folder / "log").read_text()
-                await asyncio.sleep(0.005)
+        await eventually_async(self._answers)
         return self
+
+    async def _answers(self) -> bool:
+        assert self._process is not None
+        assert self._process.poll() is None, (self.folder / "log").read_text()
+        return ping(self.socket) == b"+PONG\r\n"
 
     def kill(self) -> None:
         """kill -9."""
@@ -297,11 +293,14 @@ async def valkey() -> AsyncIterator[Callable[..., Awaitable[Valkey]]]:
 
 @pytest.fixture
 def free_port() -> Callable[[], int]:
-    """A port of this machine that nobody listens on."""
+    """Ports that nobody listens on, below those that the system gives to whoever asks for any: they stay free."""
+    candidates = iter(range(10_000 + os.getpid() % 20_000, 32_000))
 
     def find() -> int:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            return int(probe.getsockname()[1])
+        for port in candidates:
+            with socket.socket() as probe, suppress(OSError):
+                probe.bind(("127.0.0.1", port))
+                return port
+        raise AssertionError("no port is free")
 
     return find

@@ -10,6 +10,7 @@ import redis
 
 from replay.embedded import EmbeddedServer, ServerLife
 from sojourn.errors import UnavailableError
+from tests.waiting import DEADLINE_S
 
 
 def make_server(run_folder: Path, appendfsync: str = "no") -> EmbeddedServer:
@@ -45,7 +46,7 @@ def test_a_dead_server_is_started_again_on_the_same_files(server: EmbeddedServer
         before.set("kept", "yes")
     first = psutil.Process(process_of(server))
     first.kill()
-    first.wait(5)
+    first.wait(DEADLINE_S)
     successor = make_server(tmp_path)
     assert successor.ensure_running() is True
     with connect(successor) as after:

@@ -14,6 +14,7 @@ from replay.embedded import EmbeddedServer
 from replay.redis_store import NotOwnerError, RedisStore, TierFullError
 from replay.tier import DurableTier, Standing
 from sojourn.errors import ConfigError, UnavailableError
+from tests.waiting import DEADLINE_S, eventually_async
 
 SETTINGS = ServerSettings("yes", "no", 0, "noeviction", 0, True)
 
@@ -51,7 +52,7 @@ def kill(server: EmbeddedServer) -> None:
     assert life is not None
     process = psutil.Process(life.pid)
     process.kill()
-    process.wait(5)
+    process.wait(DEADLINE_S)
 
 
 async def rows_of(store: RedisStore) -> list[int]:
@@ -115,8 +116,11 @@ async def test_writing_waits_until_a_full_server_has_room(store: RedisStore) -> 
     tier = make_tier(store, None)
     await store._client.config_set("maxmemory", 1)
     writing = asyncio.create_task(tier.write(Commit([make_chunk(1)])))
-    while tier.status == "ok":
-        await asyncio.sleep(0)
+
+    async def waits() -> bool:
+        return tier.status != "ok"
+
+    await eventually_async(waits)
     assert tier.status.startswith("full: ")
     await store._client.config_set("maxmemory", 0)
     await writing

@@ -22,6 +22,7 @@ from replay.redis_store import NotOwnerError
 from replay.server import ReplayServer
 from sojourn.metrics import Metrics
 from sojourn.roles import announced
+from tests.waiting import DEADLINE_S, eventually_async
 
 PROCESS = {"durability": "process"}
 ACCEPTED, DUPLICATE = pb.InsertReply.ACCEPTED, pb.InsertReply.DUPLICATE
@@ -30,7 +31,7 @@ ACCEPTED, DUPLICATE = pb.InsertReply.ACCEPTED, pb.InsertReply.DUPLICATE
 def kill(pid: int) -> None:
     process = psutil.Process(pid)
     process.kill()
-    process.wait(10)
+    process.wait(DEADLINE_S)
 
 
 def redis_of(server: EmbeddedServer) -> "redis.asyncio.Redis":
@@ -175,6 +176,16 @@ class HeldReplies:
         writer.close()
 
 
+async def until_stored(server: EmbeddedServer, kit: SimpleNamespace, chunks: int) -> None:
+    """Ask Redis itself: among the answers that a proxy keeps there are those to the service's looks at it, too."""
+    async with redis_of(server) as stored:
+
+        async def are_there() -> bool:
+            return bool(await stored.xlen("{sojourn:run:0}:chunks") == chunks)
+
+        await kit.eventually(are_there)
+
+
 @asynccontextmanager
 async def service_process(run_folder: Path, overrides: list[str], client_of: Any) -> AsyncIterator[tuple[Any, Any]]:
     """`python -m replay` and a client of it; killed at the end if it still lives."""
@@ -182,14 +193,13 @@ async def service_process(run_folder: Path, overrides: list[str], client_of: Any
     process = await asyncio.create_subprocess_exec(sys.executable, *arguments, stderr=asyncio.subprocess.DEVNULL)
 
     async def has_announced() -> bool:
+        assert process.returncode is None
         found = (run_folder / "roles" / "replay-0.json").exists()
         return found and announced(run_folder, "replay-0").pid == process.pid
 
     client = None
     try:
-        while not await has_announced():
-            assert process.returncode is None
-            await asyncio.sleep(0.02)
+        await eventually_async(has_announced)
         client = client_of(announced(run_folder, "replay-0").address)
         yield process, client
     finally:
@@ -237,7 +247,8 @@ async def test_a_message_that_landed_before_the_service_was_killed_is_recognised
                 await inserts.insert(1, body)
                 proxy.hold.set()
                 await inserts.send(2, kit.body(kit.segment(first_sequence=10)))
-                await asyncio.wait_for(proxy.kept.wait(), 10)  # Redis has it, the service does not know, nobody was told
+                await asyncio.wait_for(proxy.kept.wait(), DEADLINE_S)
+                await until_stored(server, kit, 2)  # Redis has it, the service does not know, nobody was told
                 process.kill()
                 await process.wait()
                 with pytest.raises((grpc.aio.AioRpcError, EOFError)):
@@ -251,7 +262,7 @@ async def test_a_message_that_landed_before_the_service_was_killed_is_recognised
                 assert (reply.outcome, reply.env_steps) == (DUPLICATE, 20)
                 assert (await again.insert(3, kit.body(kit.segment(first_sequence=20)))).outcome == ACCEPTED
                 process.terminate()
-                assert await asyncio.wait_for(process.wait(), 10) == 0
+                assert await asyncio.wait_for(process.wait(), DEADLINE_S) == 0
     finally:
         (server.socket.parent / "proxy").unlink(missing_ok=True)
         server.stop()
@@ -274,7 +285,7 @@ async def test_kill_9_of_the_service_loses_nothing_acknowledged_and_it_adopts_it
         assert (await client.info()).env_steps == 200
         assert await redis_pid(tmp_path, kit) == pid
         process.terminate()
-        assert await asyncio.wait_for(process.wait(), 10) == 0
+        assert await asyncio.wait_for(process.wait(), DEADLINE_S) == 0
     assert not psutil.pid_exists(pid)  # the run has ended, and its server with it
 
 
@@ -321,7 +332,7 @@ async def test_kill_9_of_redis_at_any_moment_and_while_it_rewrites_its_file(
                     await rewrite(tmp_path, kit)
                 await asyncio.sleep(rng.random() * 0.02)  # a random moment, not a wait for anything
                 kill(pid)
-        await asyncio.wait_for(hearing, 60)
+        await asyncio.wait_for(hearing, 2 * DEADLINE_S)
         assert heard == [(number, ACCEPTED) for number in range(1, messages + 1)]
     async with serve(config) as service:
         info = await service.client.info()
@@ -482,7 +493,7 @@ async def test_a_second_service_of_the_same_shard_ends_the_first(serve: Any, kit
             await inserts.insert(1, kit.body(kit.segment()))
             async with serve(config) as second:
                 await inserts.send(2, kit.body(kit.segment(first_sequence=10)))
-                await asyncio.wait({first.serving}, timeout=10)
+                await asyncio.wait({first.serving}, timeout=DEADLINE_S)
                 assert (await second.client.info()).env_steps == 10
 
     with pytest.raises(NotOwnerError, match="has taken over this shard"):

@@ -25,10 +25,10 @@ from replay.embedded import EmbeddedServer
 from replay.rows import STEP
 from replay.server import ReplayServer
 from sojourn.metrics import Metrics
+from tests.waiting import DEADLINE_S
 
 ACCEPTED, DUPLICATE = pb.InsertReply.ACCEPTED, pb.InsertReply.DUPLICATE
 STEPS = 2  # of a message
-DEADLINE_S = 20.0
 
 
 @dataclass
@@ -185,7 +185,7 @@ class ExactlyOnce(RuleBasedStateMachine):
         life = self.world.embedded().life()
         if life is not None and (process := life.process()) is not None:
             process.kill()
-            psutil.wait_procs([process], 10)
+            psutil.wait_procs([process], DEADLINE_S)
 
     @rule()
     def new_life(self) -> None:
@@ -249,7 +249,6 @@ class ExactlyOnce(RuleBasedStateMachine):
         assert self.world.server.shard.counts.message_gaps == 0
 
 
-@pytest.mark.timeout(100)
 def test_every_message_is_stored_once_and_in_order_whatever_breaks(kit: SimpleNamespace) -> None:
     machine = type("Machine", (ExactlyOnce,), {"kit": kit})
     run_state_machine_as_test(

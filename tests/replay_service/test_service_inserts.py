@@ -186,6 +186,15 @@ async def test_a_message_over_the_size_limit_breaks_only_its_own_stream(serve: A
         assert (await other.insert(1, kit.body(kit.segment()))).outcome == ACCEPTED
 
 
+async def until_waiting(service: Any, inserts: Any, kit: SimpleNamespace, messages: int) -> None:
+    """Until the service has taken in so many messages of this stream that wait for the limiter."""
+
+    async def are_waiting() -> bool:
+        return bool(service.server._ingest._calls[(inserts.client_id, inserts.incarnation)].waiting == messages)
+
+    await kit.eventually(are_waiting)
+
+
 async def test_inserts_wait_for_the_limiter_and_go_on_when_a_learner_draws(serve: Any, kit: SimpleNamespace) -> None:
     limiter = {"samples_per_insert": 1.0, "min_size": 10, "tolerance": 8.0}
     async with serve(kit.config(tables={"replay": {"limiter": limiter}})) as service:
@@ -195,6 +204,7 @@ async def test_inserts_wait_for_the_limiter_and_go_on_when_a_learner_draws(serve
         assert (await inserts.reply()).outcome == ACCEPTED  # 9 items, below min_size
         assert (await inserts.reply()).outcome == ACCEPTED  # 19 items: surplus 9, over 8
         third = asyncio.create_task(inserts.reply())
+        await until_waiting(service, inserts, kit, 1)
         assert (await service.client.info()).tables[0].insert_blocked
         samples = await service.client.samples()
         await samples.ask(batch_size=4)
@@ -210,13 +220,8 @@ async def test_unread_messages_stay_with_the_client_while_inserts_are_blocked(se
         inserts = await service.client.inserts()
         for number in range(1, 21):
             await inserts.send(number, kit.body(kit.segment(first_sequence=10 * number - 10)))
-        for _ in range(1):
-            await inserts.reply()
-
-        async def window_is_full() -> bool:
-            return service.server._ingest._calls[("actor-0", inserts.incarnation)].waiting == 2
-
-        await kit.eventually(window_is_full)
+        await inserts.reply()
+        await until_waiting(service, inserts, kit, 2)
         assert len(service.server._ingest._queue) <= 2
 
 

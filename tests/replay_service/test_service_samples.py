@@ -36,9 +36,9 @@ async def test_a_learner_that_came_first_is_served_as_soon_as_rows_come(serve: A
     async with serve(kit.config()) as service:
         samples = await service.client.samples()
         await samples.ask(batch_size=4)
-        waiting = asyncio.create_task(samples.reply())
+        assert await samples.nothing_comes()
         await fill(service, kit)
-        answer, _ = await waiting
+        answer, _ = await samples.reply()
         assert answer.draws[0].size == 4
         assert (await service.client.info()).tables[0].sample_wait_s > 0.0
 

@@ -10,6 +10,7 @@ from protos import replay_pb2 as pb
 from replay.summaries import summary
 from sojourn.experience import EndKind
 
+CLOCKS_S = 2.0  # between two readings of two clocks a starved process may wait so long
 WINDOW = {"replay": {"sampler": "fifo", "duration": {"rule": "window"}}}
 
 
@@ -54,12 +55,12 @@ async def test_estimates_are_the_same_after_a_restart_though_what_they_are_made_
     async with serve(config) as service:
         log = service.server.shard.starts
         assert service.server.shard.store.items("window") == 0
-        assert log.strata[0].starts().start_s == pytest.approx(offset_s, abs=0.05)  # one machine: its monotonic clock goes on
+        assert log.strata[0].starts().start_s == pytest.approx(offset_s, abs=CLOCKS_S)  # one machine: its monotonic clock goes on
         for rule in rules:
             [then], [now] = before[rule]["strata"], summary(log, service.server.shard.store.versions, rule, True)["strata"]
             assert len(then["time"]) > 0
             for name in then.keys() - {"pool", "speed_class"}:
-                assert now[name] == pytest.approx(then[name], abs=0.05 if rule == "start_rate" else 1e-6)
+                assert now[name] == pytest.approx(then[name], abs=CLOCKS_S if rule == "start_rate" else 1e-6)
         assert (log.windows(""), log.odd["odd_age"]) == (1, 1)
 
 
