@@ -58,7 +58,7 @@ demo: $(KERNELS)  ## Pendulum solved in a minute, then HalfCheetah for MINUTES, 
 
 test: $(KERNELS)  ## every test; fixed seeds, at most 8 minutes on 2 cores
 	@folder=$$(mktemp -d -t sj.XXXXXX) && trap 'rm -rf "$$folder"' EXIT && \
-		TMPDIR="$$folder" $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+		TMPDIR="$$folder" $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 check: $(STAMP)  ## format, lint, types, import contracts, generated code
 	@$(BIN)/ruff format --check .

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import LONGEST_FIRST
+
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("sojourn", "replay", "actors", "learners")
 LONGEST_FILE = 400  # lines; look twice at 200
@@ -99,6 +101,10 @@ def test_test_folders_are_no_packages_and_file_names_are_unique():
     assert [named(file) for file in tests if file.name == "__init__.py"] == []
     names = [file.name for file in tests if file.name.startswith("test_")]
     assert sorted(set(names)) == sorted(names)
+
+
+def test_files_that_run_first_are_there():
+    assert set(LONGEST_FIRST) <= {file.name for file in files("tests/*.py")}
 
 
 def test_generated_protobuf_code_is_current(tmp_path):
