@@ -5,17 +5,28 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from replay.layout import DURATION_WORD, LOG_PROB_FLOAT, NUMBER_WORD, REWARD_FLOAT, VERSION_WORD, Place, RowLayout
+from replay.layout import (
+    DURATION_WORD,
+    LOG_PROB_FLOAT,
+    NUMBER_WORD,
+    REWARD_FLOAT,
+    START_WORD,
+    VERSION_WORD,
+    Place,
+    RowLayout,
+)
 from replay.rows import TERMINATED, TRUNCATED
+from replay.rules import columns_of
 from sojourn.columns import Column, Schema
+from sojourn.config.schema import TableSettings
 
 # What an output column holds of an item of m steps, padded to L.
 FIRST, STEPS = 0, 1  # bytes of row 0; of rows 0 .. m - 1
 FRAMES_FIRST, FRAMES_LAST, FRAMES_ALL = 2, 3, 4  # stacked observation of row 0; of row m; of rows 0 .. m
 LISTS_FIRST, LISTS_STEPS = 5, 6  # lists of row 0; of every step; zero behind the last element
 LENGTHS_FIRST, LENGTHS_STEPS, STEP_COUNT = 7, 8, 9  # their lengths; the item's steps m
-DURATION_SUM, DELAY, AGE = 10, 11, 12
-MASK, END_KIND, ENDED_STEPS, ENDED_LAST = 13, 14, 15, 16  # of every step; ENDED_LAST: a flag of step m - 1
+DURATION_SUM, DELAY, AGE, START_AGE, END = 10, 11, 12, 13, 14  # START_AGE: of row 0 when it was drawable; END: of step m - 1
+MASK, END_KIND, ENDED_STEPS, ENDED_LAST = 15, 16, 17, 18  # of every step; ENDED_LAST: a flag of step m - 1
 
 
 @dataclass(frozen=True)
@@ -38,10 +49,19 @@ class Output:
         return int(np.prod(self.shape, dtype=np.int64)) * np.dtype(self.dtype).itemsize
 
 
-def batch_columns(schema: Schema, layout: RowLayout, length: int, sequences: bool) -> list[Output]:
+OF_RULES = {
+    "start_s": Output("info.start_s", "float64", (), FIRST, 8 * START_WORD, 8),
+    "start_age_s": Output("info.start_age_s", "float64", (), START_AGE),
+    "episode_elapsed_s": Output("info.episode_elapsed_s", "float64", (), END),
+}
+"""Those columns of a table's rule that are in its items' rows; replay/rule_columns.py makes the others of them and of what else is known."""
+
+
+def batch_columns(schema: Schema, layout: RowLayout, length: int, settings: TableSettings) -> list[Output]:
     """Columns of a table whose items have `length` steps: facts of a draw, then those of `sojourn.experience.Batch`."""
-    columns = _sequence_columns if sequences else _transition_columns
-    return [*_fact_columns(), *columns(schema, layout, length)]
+    columns = _transition_columns if settings.item == "transition" else _sequence_columns
+    of_rule = [OF_RULES[name] for name in columns_of(settings) if name in OF_RULES]
+    return [*_fact_columns(), *of_rule, *columns(schema, layout, length)]
 
 
 def _fact_columns() -> list[Output]:

@@ -12,6 +12,7 @@ from replay.arena import ArenaBlocks
 from replay.batch_columns import (
     AGE,
     DELAY,
+    END,
     END_KIND,
     ENDED_LAST,
     FIRST,
@@ -20,6 +21,7 @@ from replay.batch_columns import (
     LENGTHS_STEPS,
     LISTS_STEPS,
     MASK,
+    START_AGE,
     STEP_COUNT,
     STEPS,
     batch_columns,
@@ -31,6 +33,7 @@ from replay.layout import DURATION_WORD, KIND_BYTE, START_WORD, RowLayout
 from replay.rows import END_KIND_SHIFT, STEP, TERMINATED, TRUNCATED
 from replay.windows import ItemShape
 from sojourn.columns import Schema
+from sojourn.config.schema import TableSettings
 from sojourn.experience import Columns
 
 GROUP_ITEMS = 256
@@ -56,9 +59,9 @@ class Memory(NamedTuple):
 class GatherPlan:
     """The output columns of one table, and the operations that fill them."""
 
-    def __init__(self, schema: Schema, layout: RowLayout, shape: ItemShape, sequences: bool) -> None:
+    def __init__(self, schema: Schema, layout: RowLayout, shape: ItemShape, settings: TableSettings) -> None:
         self._shape = shape
-        self.outputs = batch_columns(schema, layout, shape.length, sequences)
+        self.outputs = batch_columns(schema, layout, shape.length, settings)
         fields = [(output.what, output.offset, output.width, output.detail, output.item_bytes) for output in self.outputs]
         self._operations = np.array(fields, np.int64)
 
@@ -128,7 +131,7 @@ def gather_columns(
                 copy_lists(blocks.words, arena.bytes, group, what, offset // 8, width, detail, target)
             elif what <= STEP_COUNT:
                 write_lengths(blocks.words, group, what, offset // 8, memory.int32s[at // 4 :])
-            elif what <= AGE:
+            elif what <= END:
                 write_facts(blocks.reals, drawable_s, group, what, now_s, memory.float64s[at // 8 :])
             else:
                 write_flags(blocks.bytes, group, what, detail, memory.bytes[at:])
@@ -230,7 +233,9 @@ def ended(kind: int, kind_behind: int, flag: int) -> int:
 
 @kernel
 def write_facts(reals: np.ndarray, drawable_s: np.ndarray, windows: Windows, what: int, now_s: float, facts: np.ndarray) -> None:
-    """Seconds of each window: summed duration, delay from its last action's start until it was drawable, or age since then."""
+    """Seconds of each window: summed duration, delay from its last action's start until it was drawable, age since then, the same
+    delay from its first action's start, or when its last action ended.
+    """
     for i in range(len(windows.steps)):
         first = windows.positions[i, windows.back]
         last = windows.positions[i, windows.back + windows.steps[i] - 1]
@@ -238,6 +243,10 @@ def write_facts(reals: np.ndarray, drawable_s: np.ndarray, windows: Windows, wha
             facts[i] = drawable_s[first] - reals[last, START_WORD]
         elif what == AGE:
             facts[i] = now_s - drawable_s[first]
+        elif what == START_AGE:
+            facts[i] = drawable_s[first] - reals[first, START_WORD]
+        elif what == END:
+            facts[i] = reals[last, START_WORD] + reals[last, DURATION_WORD]
         else:
             facts[i] = 0.0
             for j in range(windows.steps[i]):

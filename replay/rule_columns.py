@@ -1,4 +1,4 @@
-"""What does a draw say beside the usual facts, for the table's weight? Columns `info.<name>` of the rule. No I/O, no clock."""
+"""What does a draw say for the table's weight that is not in its items' rows? Columns `info.<name>` of the rule. No I/O, no clock."""
 
 from collections.abc import Callable
 
@@ -12,18 +12,16 @@ from sojourn.experience import Columns
 
 
 class RuleColumns:
-    """The extra columns of one table, none where its weight is 1 by rule."""
+    """The extra columns of one table, none where its weight is 1 by rule or where its rows say all (replay/batch_columns.py)."""
 
     def __init__(self, settings: TableSettings, items: ItemSet, horizon: Horizon) -> None:
         self._items = items
         makers: dict[str, Callable[[np.ndarray, Columns], np.ndarray]] = {
             "stratum": lambda at, _: items.slab.beside["stratum"][at].astype(np.int64),
-            "start_s": lambda at, _: items.started_s(at),
-            "start_age_s": lambda at, _: horizon.start_ages_s(at),
             "lag": lambda at, _: horizon.lags(at),
             "episode_elapsed_s": self._episode_elapsed_s,
         }
-        self._makers = {name: makers[name] for name in columns_of(settings)}
+        self._makers = {name: makers[name] for name in columns_of(settings) if name in makers}
 
     def of(self, positions: np.ndarray, columns: Columns) -> Columns:
         """Columns [N] of the items at positions int64[N], whose other columns are there already."""
@@ -31,7 +29,6 @@ class RuleColumns:
 
     def _episode_elapsed_s(self, positions: np.ndarray, columns: Columns) -> np.ndarray:
         """From the episode's first start to the end of the item's last action, NaN where the episode's start is not known."""
-        last_start_s = self._items.arrays.drawable_s[positions] - columns["info.delay_s"]
-        last = np.arange(len(positions)), self._items.lengths(positions) - 1
-        elapsed_s: np.ndarray = last_start_s + columns["duration_s"][last] - self._items.slab.beside["episode_start_s"][positions]
-        return elapsed_s
+        end_s: np.ndarray = columns["info.episode_elapsed_s"]
+        end_s -= self._items.slab.beside["episode_start_s"][positions]
+        return end_s

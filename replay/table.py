@@ -60,7 +60,7 @@ class Table:
         self._learned_draws: Sequence[int] = ()
         self._batch_size = traffic.batch_size
         self.chooser = Chooser(self.items, self.sampler, self.limiter, settings, rng)
-        self._plan = GatherPlan(schema, slab.layout, self.items.shape, settings.item != "transition")
+        self._plan = GatherPlan(schema, slab.layout, self.items.shape, settings)
         self._task = schema.task_column
         self._largest_priority = 1.0
         self._late_updates = self._evicted_items = 0
