@@ -20,6 +20,8 @@ def test_inserts_wait_until_the_learner_catches_up():
     assert not rate.can_insert()
     rate.charge_sample(2, 0.0)  # surplus 2
     assert rate.can_insert()
+    rate.charge_sample(1, 0.0)
+    assert rate.sampled_items == 3
 
 
 def test_samples_wait_for_inserts_and_pass_the_bound_by_one_batch_at_most():
@@ -51,13 +53,36 @@ def test_further_batches_of_a_message_are_looked_at_as_if_the_earlier_ones_were_
     assert not rate.can_sample(ahead=5.0)
 
 
+def test_a_message_behind_others_is_looked_at_as_if_they_were_charged():
+    rate = limiter(min_size=4, tolerance=4.0)
+    rate.charge_insert(3, 0.0)  # surplus -2
+    assert rate.can_insert(ahead=3)  # 4
+    assert not rate.can_insert(ahead=4)  # 6
+
+
+def test_items_ahead_count_the_mean_seconds_so_far_and_the_free_ones_nothing():
+    rate = limiter(unit="seconds", samples_per_insert=1.0, tolerance=10.0, min_size=4)
+    rate.charge_insert(2, 20.0)  # two more are free
+    assert rate.can_insert(ahead=3)  # 10
+    assert not rate.can_insert(ahead=4)  # 20
+    rate.charge_insert(3, 30.0)  # surplus 10, none is free any more
+    assert rate.can_insert()
+    assert not rate.can_insert(ahead=1)
+
+
 def test_without_a_ratio_only_min_size_holds():
     rate = limiter(samples_per_insert=None, min_size=5)
     rate.charge_insert(5, 0.0)
     rate.charge_sample(10_000, 0.0)
     assert rate.can_sample()
-    assert rate.can_insert()
+    assert rate.can_insert(ahead=10_000)
     assert rate.surplus == 0.0
+
+
+def test_where_no_inserts_are_taken_what_is_there_may_be_drawn_at_any_rate():
+    rate = limiter(min_size=5)
+    rate.takes_no_inserts = True
+    assert rate.can_sample(ahead=10_000.0)
 
 
 def test_seconds_are_charged_as_they_were_given():
@@ -70,15 +95,32 @@ def test_seconds_are_charged_as_they_were_given():
     assert rate.can_insert()
 
 
+def test_only_the_first_items_are_free_of_seconds_in_however_many_messages_they_come():
+    rate = limiter(unit="seconds", samples_per_insert=1.0, min_size=3)
+    rate.charge_insert(2, 20.0)
+    rate.charge_insert(2, 8.0)  # of which 4 s are free
+    rate.charge_insert(1, 5.0)
+    assert rate.surplus == 9.0
+
+
+def test_the_default_tolerance_is_two_messages():
+    assert make_limiter(LimiterSettings(), "replay", Traffic(batch_size=4, batches_per_message=3)).tolerance == 24.0
+
+
 def test_the_default_tolerance_in_seconds_grows_with_the_items():
     rate = make_limiter(LimiterSettings(unit="seconds", min_size=1), "replay", Traffic(batch_size=4, batches_per_message=2))
-    rate.charge_insert(10, 30.0)
+    rate.charge_insert(1, 5.0)
+    assert rate.tolerance == pytest.approx(5.0 * make_limiter(LimiterSettings(), "replay", Traffic(4, 2)).tolerance)
+    rate.charge_insert(9, 25.0)
     assert rate.tolerance == pytest.approx(3.0 * make_limiter(LimiterSettings(), "replay", Traffic(4, 2)).tolerance)
 
 
 def test_a_tolerance_below_one_batch_is_refused_at_construction():
-    with pytest.raises(ConfigError, match="tolerance 10 is below one batch of 256"):
+    with pytest.raises(
+        ConfigError, match=r"tolerance 10 is below one batch of 256: .* for each other for ever; raise it or leave it out$"
+    ):
         make_limiter(LimiterSettings(tolerance=10.0), "replay", Traffic())
+    assert make_limiter(LimiterSettings(tolerance=256.0), "replay", Traffic()).tolerance == 256.0
 
 
 def test_another_life_goes_on_with_the_same_counts():

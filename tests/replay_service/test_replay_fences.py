@@ -13,7 +13,7 @@ def test_a_new_life_is_above_the_clock_the_shard_and_the_client() -> None:
     assert fences.open_new("actor-0", 0, CLOCK_US) == ("actor-0", 1_000)
     assert fences.open_new("actor-0", 0, CLOCK_US) == ("actor-0", 1_001)  # the clock stood still
     assert fences.open_new("actor-0", 5_000, CLOCK_US) == ("actor-0", 5_001)  # the client was on another shard
-    assert fences.open_new("actor-1", 0, CLOCK_US) == ("actor-1", 1_000)
+    assert fences.open_new("actor-1", 0, 0) == ("actor-1", 1)
 
 
 def test_numbers_go_up_by_one_and_a_resend_is_recognised() -> None:
@@ -40,10 +40,13 @@ def test_only_what_is_durable_is_told_to_a_client_that_comes_back() -> None:
 def test_a_life_that_was_replaced_is_refused() -> None:
     fences = Fences()
     old = fences.open_new("actor-0", 0, CLOCK_US)
-    fences.open_new("actor-0", 0, CLOCK_US)
-    with pytest.raises(ContractError, match="incarnation 1000 of actor-0 was replaced by 1001"):
+    fences.admit(old)
+    fences.admit(fences.open_new("actor-0", 0, CLOCK_US))
+    with pytest.raises(
+        ContractError, match=r"1000 of actor-0 was replaced by 1001; its rows are refused unless .*inherit_incarnation\)$"
+    ):
         fences.admit(old)
-    with pytest.raises(ContractError, match="was replaced"):
+    with pytest.raises(ContractError, match="was replaced by 1001: say hello as a new life"):
         fences.go_on(old, last_incarnation=1_000)  # the old life itself reconnects
 
 
@@ -56,6 +59,16 @@ def test_a_successor_may_drain_what_an_older_life_left() -> None:
     fences.admit(old)
     assert fences.judge(old, 2) is Verdict.NEXT
     assert fences.open_before(*new) == []  # its lanes stay open while it drains
+
+
+def test_lives_whose_lanes_are_still_open_are_older_ones_that_nobody_closed() -> None:
+    fences = Fences()
+    first, second, third = (fences.open_new("actor-0", 0, CLOCK_US) for _ in range(3))
+    assert fences.open_before(*third) == [first, second]
+    fences.close(first)
+    assert fences.closed_streams() == [first]
+    assert fences.open_before(*third) == [second]
+    assert fences.open_before("actor-1", 5_000) == []
 
 
 def test_a_reconnect_of_the_same_life_goes_on() -> None:
@@ -86,7 +99,7 @@ def test_nothing_follows_a_final_message() -> None:
     stream = fences.open_new("actor-0", 0, CLOCK_US)
     fences.take(stream, 1, final=True)
     assert fences.judge(stream, 1) is Verdict.DUPLICATE
-    with pytest.raises(ContractError, match="was finished by message 1"):
+    with pytest.raises(ContractError, match=r"^actor-0/1000 was finished by message 1"):
         fences.judge(stream, 2)
     assert fences.closed_streams() == [stream]
 
@@ -96,6 +109,8 @@ def test_fences_survive_a_restart_as_text() -> None:
     old = fences.open_new("actor-0", 0, CLOCK_US)
     fences.take(old, 4, final=True)
     new = fences.open_new("actor-0", 0, CLOCK_US)
+    assert fences.to_texts() == {"actor-0/1000": "4 closed", "actor-0/1001": "0 live"}
+    assert fences.to_texts([new]) == {"actor-0/1001": "0 live"}
     again = Fences(fences.to_texts())
     assert again[old] == Fence(taken=4, stored=4, closed=True)
     assert again[new] == Fence()
