@@ -55,6 +55,17 @@ def test_statements_hold_by_two_standard_errors_or_say_that_they_do_not():
     assert all(statement.holds for statement in judge(by_case(close + clear)))
 
 
+def test_one_seed_that_finds_the_better_arm_refutes_that_none_does(tmp_path):
+    found = [course("drop, none", seed, 0.1) for seed in (1, 2, 3, 4, 5)]
+    assert [statement.holds for statement in judge(by_case(found))] == [True]
+    found.append(course("drop, none", 6, 0.9))
+    assert [statement.holds for statement in judge(by_case(found))] == [False]
+    page = tmp_path / "duration.md"
+    page.write_text(f"{BEGIN}\n{END}\n")
+    write(page, found)
+    assert "- **Does not hold:** drop, none: no seed prefers the better arm: the better arm in 1 of 6." in page.read_text()
+
+
 def test_windows_are_judged_by_the_distance_to_the_balance_of_reward_and_entropy():
     found = [course("window, inclusion", 1, 0.9, TRUTH + 0.01), course("window, none", 1, 0.9, TRUTH + 0.05)]
     found += [course("window, linear", 1, 0.9, TRUTH - 0.3)]
