@@ -71,5 +71,8 @@ class LearnerMeter:
 
 def mean_error(relative_errors: np.ndarray) -> float:
     """Mean relative standard error of a batch's weights, of those that have one; float64[B]."""
+    total = float(np.add.reduce(relative_errors))
+    if np.isfinite(total):  # nearly always
+        return total / len(relative_errors)
     known = relative_errors[np.isfinite(relative_errors)]
     return float(known.mean()) if len(known) else 0.0
