@@ -66,7 +66,7 @@ class Service:
         self.target = ""
 
     def start(self) -> None:
-        """Returns once the port is open. Raises UnavailableError if that fails."""
+        """Returns once clients are served. Raises UnavailableError if that fails."""
         self._thread.start()
         self._listening.wait(DEADLINE_S)
         if not self.target:
@@ -83,8 +83,11 @@ class Service:
         server = ReplayServer(self._config, self._folder, run_id=RUN_ID, index=self._index, metrics=metrics, clock=self._clock)
         try:
             self.target = await server.open("127.0.0.1:0")
-            self._listening.set()
-            await server.serve(self._stop)
+            serving = asyncio.create_task(server.serve(self._stop))
+            recovered = asyncio.create_task(server.shard.samplers.until(lambda: not server.shard.recovering))
+            await asyncio.wait({serving, recovered}, return_when=asyncio.FIRST_COMPLETED)
+            self._listening.set()  # only now: a client that comes earlier is sent away, and waits before it asks again
+            await serving
         finally:
             self._listening.set()
             await server.close()

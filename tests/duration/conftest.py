@@ -134,8 +134,11 @@ class Service:
                 ReplayServer(self.config, self._folder, run_id="run", index=index, metrics=Metrics("replay"), clock=clock)
             )
             self.targets.append(await self.servers[-1].open("127.0.0.1:0"))
+        serving = asyncio.gather(*(server.serve(self._stop) for server in self.servers))
+        for shard in [server.shard for server in self.servers]:
+            await shard.samplers.until(lambda shard=shard: not shard.recovering)  # a client that comes earlier is sent away
         self._listening.set()
-        await asyncio.gather(*(server.serve(self._stop) for server in self.servers))
+        await serving
         await asyncio.gather(*(server.close() for server in self.servers))
 
     def stop(self) -> None:
