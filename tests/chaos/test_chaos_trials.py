@@ -11,13 +11,18 @@ from sojourn.bench.chaos.snapshot import Snapshot, make_snapshot
 from sojourn.bench.chaos.stage import Setting, Stage
 from sojourn.bench.chaos.trial import measure
 from sojourn.config.load import load_config
+from tests.waiting import eventually
 
 CONFIG = load_config(None, [*SETTINGS, "actors.replicas=2"])
 STEPS = 16_000
 
 
 class BriefDiskFull(server_faults.DiskFull):
-    lasts_s = 0.5
+    """Until something was drawn."""
+
+    def hold(self, seconds: float) -> None:
+        before = self.stage.drawing.batches
+        eventually(lambda: self.stage.drawing.batches > before)
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,9 @@ from prometheus_client import start_http_server
 
 from sojourn.cli import main
 from sojourn.metrics import Metrics
+from sojourn.monitor import scrape
 from sojourn.roles import Announcement
+from tests.waiting import DEADLINE_S
 
 
 class LiveRole:
@@ -30,8 +32,9 @@ class LiveRole:
 
 
 @pytest.fixture
-def start():
-    """start(folder, name) makes a role whose metrics are returned."""
+def start(monkeypatch):
+    """start(folder, name) makes a role whose metrics are returned. A starved machine answers for it in its own time."""
+    monkeypatch.setattr(scrape, "TIMEOUT_S", DEADLINE_S)
     live = []
 
     def start_role(folder, name):

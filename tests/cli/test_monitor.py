@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from sojourn.monitor import DurationRecord, Evaluation, Monitor, Progress, read_durations, read_progress
+from sojourn.monitor import DurationRecord, Evaluation, Monitor, Progress, read_durations, read_progress, scrape
 from sojourn.monitor.reckoning import Reckoner
 from sojourn.monitor.recorder import Recorder
 from sojourn.monitor.scrape import Reading, Sample, Scraper, announcements
@@ -64,7 +64,8 @@ def test_one_reading_joins_what_every_role_says(tmp_path, start):
     assert list(record.roles) == ["actor-0", "actor-1", "evaluator-0", "learner-0", "replay-0"]
 
 
-def test_a_role_that_does_not_answer_is_down_and_the_rest_is_read(tmp_path, start):
+def test_a_role_that_does_not_answer_is_down_and_the_rest_is_read(tmp_path, start, monkeypatch):
+    monkeypatch.setattr(scrape, "TIMEOUT_S", 3.0)  # one of them uses it up
     start(tmp_path, "replay-0").gauge("sojourn_replay_env_steps").set(3)
     with socket.socket() as deaf, socket.create_server(("127.0.0.1", 0)) as silent, Monitor(tmp_path) as monitor:
         deaf.bind(("127.0.0.1", 0))  # a port that nobody else gets, and on which nobody listens

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from replay.client import LaneCounts, Pace, RunningAction
+from replay.heartbeat import Heartbeats
 from replay.learner_meter import ERRORS_EVERY
 from replay.weighting import effective_shares
 from sojourn.experience import EndKind
@@ -117,7 +118,7 @@ def test_two_shards_give_the_weights_of_one_and_clocks_an_hour_off_change_nothin
 def test_a_gate_admits_starts_by_count_and_reopens_with_each_update(kit, make_service):
     service = make_service(consume=True, max_staleness=0, capacity_steps=4_096)
     actor = service.actor()
-    assert actor.pace() == Pace(gated=True)  # nothing starts before it is granted
+    assert Heartbeats("actor-0", gated=True).pace() == Pace(gated=True)  # nothing starts before it is granted
     actor.report([LaneCounts(lane, 0) for lane in range(4)], [])
     assert eventually(lambda: actor.pace().start_credits) == 64
 

@@ -108,7 +108,7 @@ class Run:
         ended.result(DEADLINE_S)
 
     def table(self) -> TableInfo:
-        return service_info(self.replay).tables[0]
+        return service_info(self.replay, DEADLINE_S).tables[0]
 
     def checkpoints(self) -> list[str]:
         return sorted(path.name for path in (self.folder / "checkpoints").glob("step_*"))

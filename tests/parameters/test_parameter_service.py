@@ -163,7 +163,7 @@ def test_a_publisher_of_another_run_is_refused_for_good(service: Service, monkey
     with pytest.raises(ContractError, match="not of run 'another'"):
         stranger.flush(DEADLINE_S)
     stranger.close()
-    assert latest_version(service.address) == 0
+    assert latest_version(service.address, DEADLINE_S) == 0
 
 
 def test_flush_says_when_the_service_does_not_answer() -> None:
@@ -204,7 +204,7 @@ def test_a_publication_that_is_not_whole_is_refused_and_nothing_changes(
         rpc_parameters.ParametersStub(channel).Publish(iter(parts), timeout=DEADLINE_S)
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert sentence in caught.value.details()
-    assert latest_version(service.address) == 0
+    assert latest_version(service.address, DEADLINE_S) == 0
 
 
 def test_an_older_contract_is_refused(service: Service) -> None:

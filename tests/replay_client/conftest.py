@@ -92,7 +92,7 @@ class Service:
         return announced_address(self.folder, self.name)()
 
     def info(self) -> ServiceInfo:
-        return service_info(self.address)
+        return service_info(self.address, DEADLINE_S)
 
     def actor(self, client_id: str = "actor-0", **changed: Any) -> ActorConnection:
         """A connection of an actor of this run; close it."""

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from replay.client import ActorConnection
+from tests.waiting import DEADLINE_S
 
 ROOT = Path(__file__).parents[2]
 
@@ -40,7 +41,7 @@ def test_the_example_draws_a_batch_with_grpc_and_arrow_alone(benchmark_parts, tm
         )
         for number in range(4):
             actor.insert(benchmark_parts.segment(np.random.default_rng(number), 64, 64 * number))
-        assert actor.drain(20.0)
+        assert actor.drain(DEADLINE_S)
         batch = draw(address(), batch_size=8)
         actor.close()
     assert batch.num_rows == 8

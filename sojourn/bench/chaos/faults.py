@@ -14,7 +14,7 @@ from sojourn.bench.chaos.server import tell_server
 from sojourn.bench.chaos.stage import Stage
 from sojourn.errors import DeadlineError, SojournError
 
-ANSWERED_S = 10.0
+ANSWERED_S = 60.0
 
 
 class Fault(Protocol):

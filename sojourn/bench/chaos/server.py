@@ -5,7 +5,7 @@ from pathlib import Path
 
 from sojourn.errors import UnavailableError
 
-ANSWER_S = 5.0
+ANSWER_S = 60.0
 MOST_BYTES = 65_536
 
 

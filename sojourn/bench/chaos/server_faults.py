@@ -15,7 +15,7 @@ from sojourn.bench.chaos.stage import Stage
 from sojourn.bench.load.shards import eventually
 
 FULL_S = 5.0
-DEAD_S = 10.0
+DEAD_S = 60.0
 
 
 class RedisOutOfMemory(StageFault):
