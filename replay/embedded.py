@@ -26,7 +26,9 @@ from sojourn.errors import ConfigError, UnavailableError
 MAX_SOCKET_PATH = 100  # sockaddr_un holds 108 bytes on Linux, 104 elsewhere
 START_DEADLINE_S = 10.0
 STOP_DEADLINE_S = 8.0
-HEADROOM = 1.25  # maxmemory over our own byte budget: we refuse before the server does
+HEADROOM = 1.5
+"""maxmemory over our own byte budget, which counts chunks: we refuse before the server does. Rows take 60 bytes and more; the snapshot
+and two cuts take 24 a row and table."""
 HEADROOM_BYTES = 64 << 20
 
 

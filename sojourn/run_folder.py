@@ -6,10 +6,11 @@ runs/<name>/
     git.json          commit and whether the tree was dirty, of the folder where the command was given
     versions.txt      every installed package, pip's form
     lock              held by the launcher that drives the run
-    roles/            announcements of running roles           control/     requests to the launcher
+    roles/            announcements of running roles           control/     requests to launcher and learner
     checkpoints/      the newest, and the best policy          logs/        one file a role, of the launcher too
     evaluations.jsonl one line an evaluation                   videos/      films of them
     parameters/       the latest published policy              redis/       the embedded server's files
+    shards.json       which replay shards there are       cut.json     which cut of their tables the run goes on from
     lives/            how many lives each actor had, so that a restart repeats no episode
     spill/            what actors could not deliver, until it is delivered
     progress.jsonl    one record a second                      tb/          TensorBoard events
