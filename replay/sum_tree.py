@@ -88,7 +88,7 @@ def set_leaves(nodes: np.ndarray, offsets: np.ndarray, positive: np.ndarray, pos
     """Write leaves, then recompute each touched node once per run of neighbours, level by level."""
     touched = np.empty(len(positions), np.int64)
     for i in range(len(positions)):
-        positive[0] += (values[i] > 0.0) - (nodes[positions[i]] > 0.0)
+        positive[0] += int(values[i] > 0.0) - int(nodes[positions[i]] > 0.0)
         nodes[positions[i]] = values[i]
         touched[i] = positions[i]
     count = len(positions)
@@ -154,7 +154,7 @@ def descend(a: float, b: float, c: float, left: float) -> tuple[int, float]:
     passed = a if left >= a else passed
     passed = ab if left >= ab else passed
     passed = abc if left >= abc else passed
-    return (left >= a) + (left >= ab) + (left >= abc), left - passed
+    return int(left >= a) + int(left >= ab) + int(left >= abc), left - passed
 
 
 @kernel

@@ -72,6 +72,19 @@ def test_on_policy_v_trace_with_full_traces_is_the_n_step_return(steps):
     assert found.advantage == pytest.approx(gae(**full))
 
 
+def test_ratios_are_clipped_at_one_unless_told_otherwise(steps):
+    found = v_trace(**steps, ratio=torch.full((T, B), 3.0, dtype=torch.float64))
+    on_policy = v_trace(**steps, ratio=torch.ones(T, B, dtype=torch.float64))
+    assert torch.equal(found.target, on_policy.target)
+    assert torch.equal(found.advantage, on_policy.advantage)
+
+
+def test_nothing_is_carried_from_behind_the_last_step():
+    one, never = torch.ones(2, 1), torch.zeros(2, 1, dtype=torch.bool)
+    found = gae(one, 0.5 * one, never, never, value=0 * one, next_value=10 * one, trace=one)
+    assert found.tolist() == [[6.0 + 0.5 * 6.0], [6.0]]
+
+
 def test_a_truncated_step_bootstraps_and_a_terminated_one_does_not():
     one = torch.ones(1, 2)
     flags = {"terminated": torch.tensor([[True, False]]), "ended": torch.tensor([[True, True]])}
@@ -83,3 +96,4 @@ def test_normalised_advantages_have_the_weighted_mean_zero_and_deviation_one():
     advantage, weight = torch.tensor([1.0, 5.0, 77.0]), torch.tensor([3.0, 1.0, 0.0])
     found = normalised(advantage, weight)  # mean 2, variance 3
     assert found[:2].tolist() == pytest.approx([-1 / 3**0.5, 3 / 3**0.5])
+    assert normalised(advantage, 0.001 * weight).tolist() == pytest.approx(found.tolist())

@@ -14,7 +14,9 @@ def objective(make_config, algorithm: dict | None = None, **sections) -> StepObj
 
 
 def test_per_attempt_discounts_every_step_alike(make_config):
-    worth = objective(make_config).worth(2 * ONE, 7 * ONE, 8 * ONE, ONE)
+    found = objective(make_config)
+    assert found.rate is None
+    worth = found.worth(2 * ONE, 7 * ONE, 8 * ONE, ONE)
     assert (worth.reward.item(), worth.discount.item(), worth.trace.item()) == (2.0, 0.5, 1.0)
 
 
@@ -30,6 +32,11 @@ def test_a_trace_per_time_unit_fades_with_duration(make_config):
     settings = {"trace": 0.25, "trace_per": "time_unit"}
     found = objective(make_config, settings).worth(ONE, 0.5 * ONE, 3 * ONE, ONE)
     assert (found.trace.item(), found.discount.item()) == (0.5, 0.5)
+
+
+def test_a_trace_per_step_fades_alike_however_long_steps_last(make_config):
+    worth = objective(make_config, {"trace": 0.25, "trace_per": "step"}).worth(ONE, 0.5 * ONE, 3 * ONE, ONE)
+    assert worth.trace.item() == 0.25
 
 
 def test_per_second_pays_rewards_less_the_rate_read_before_the_batch(make_config):
@@ -54,10 +61,23 @@ def test_the_rate_is_a_ratio_of_means_and_not_a_mean_of_ratios():
 
 
 def test_the_rate_forgets_reward_and_seconds_alike():
-    rate = RewardRate(memory_batches=2)
+    rate = RewardRate(memory_batches=4)
     rate.observe(torch.tensor([4.0]), torch.tensor([4.0]), torch.ones(1))
-    rate.observe(torch.tensor([6.0]), torch.tensor([2.0]), torch.ones(1))
-    assert rate.value().item() == (0.5 * 4.0 + 6.0) / (0.5 * 4.0 + 2.0)
+    rate.observe(torch.tensor([7.0]), torch.tensor([2.0]), torch.ones(1))
+    assert rate.value().item() == (0.75 * 4.0 + 7.0) / (0.75 * 4.0 + 2.0)
+
+
+def test_little_is_not_lost_beside_much():
+    rate, steps = RewardRate(memory_batches=4), torch.tensor([2.0**24, 0.25])  # single precision would keep 2 ** 24
+    rate.observe(steps, steps, torch.ones(2))
+    assert rate.reward.item() == rate.seconds.item() == 2.0**24 + 0.25
+
+
+def test_a_rate_of_less_than_a_second_is_a_rate():
+    rate = RewardRate(memory_batches=4)
+    rate.observe(torch.tensor([1.0]), torch.tensor([0.5]), torch.ones(1))
+    assert rate.value().item() == 2.0
+    assert rate.value().dtype == torch.float32
 
 
 def test_a_step_lasts_until_the_next_start_where_actors_say_how_long_they_waited():

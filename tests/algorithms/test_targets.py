@@ -44,6 +44,12 @@ def test_targets_equal_the_sum_written_out_on_irregular_durations(objective, tim
     torch.testing.assert_close(rule.target(reward, columns, value), torch.tensor(expected, dtype=torch.float64))
 
 
+def test_the_rule_is_the_configured_one(make_config):
+    given = {"objective": "discounted_in_time", "reward_timing": "spread", "duration": {"time_unit_s": 3.0}}
+    rule = TargetRule.of(make_config(algorithm={"name": "sac", "discount": 0.875}, **given))
+    assert rule == TargetRule(0.875, "discounted_in_time", 3.0, "spread")
+
+
 def test_three_steps_at_a_half():
     reward = torch.tensor([[1.0, 2.0, 4.0]])
     total, discount = n_step_sums(reward, 0.5 * ONES, ONES, torch.ones(1, 3, dtype=torch.bool))
@@ -69,6 +75,7 @@ def test_a_unit_of_time_discounts_like_a_step():
     duration = torch.tensor([[2.0, 1.0, 0.0]])
     discounts = step_discounts(duration, 0.9, 1.0, "discounted_in_time")
     torch.testing.assert_close(discounts, torch.tensor([[0.81, 0.9, 1.0]]))
+    assert step_discounts(torch.ones(1, 1, dtype=torch.float64), 0.9, 1.0, "discounted_in_time").item() == 0.9
 
 
 @pytest.mark.parametrize("discount", [0.0, 1.0])

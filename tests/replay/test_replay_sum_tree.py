@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from replay.sum_tree import SumTree
+from replay.sum_tree import SumTree, aligned, last_positive
 
 priorities = st.one_of(st.just(0.0), st.floats(1e-12, 1e9))
 
@@ -42,6 +42,25 @@ def test_shares_of_many_draws_are_the_priorities():
     assert np.bincount(drawn, minlength=5).tolist() == [1000, 0, 2000, 3000, 4000]
 
 
+def test_a_draw_on_an_edge_takes_the_leaf_that_begins_there():
+    values = np.arange(300) % 8 * 1.0  # every eighth is zero
+    values[299] += 2048.0 - values.sum()  # a power of two, so that fractions are exact
+    tree = SumTree(300)
+    tree.set(np.arange(300), values)
+    drawn, probability = tree.draw(np.arange(2048) / 2048)
+    assert drawn.tolist() == np.repeat(np.arange(300), values.astype(int)).tolist()
+    assert probability.tolist() == (values[drawn] / 2048).tolist()
+
+
+def test_priorities_are_read_as_they_were_set_and_however_small_are_drawn():
+    tree = SumTree(40)
+    tree.set(np.array([17]), np.array([1e-300]))  # the second group alone
+    tree.check()
+    assert tree.total == 1e-300
+    assert tree.get(np.array([16, 17])).tolist() == [0.0, 1e-300]
+    assert tree.draw(np.array([0.5]))[0].tolist() == [17]
+
+
 def test_a_fraction_of_one_takes_the_last_positive_leaf():
     tree = SumTree(300)
     tree.set(np.array([7, 250]), np.array([1.0, 2.0]))
@@ -66,3 +85,45 @@ def test_of_a_position_given_twice_the_last_value_stays():
 def test_an_empty_tree_refuses_to_draw():
     with pytest.raises(ValueError, match="sum of priorities is 0"):
         SumTree(8).draw(np.array([0.5]))
+
+
+def test_behind_the_end_of_a_group_the_last_positive_leaf_of_it_is_taken():
+    nodes = np.zeros(80)
+    nodes[16 + 3] = 1.0  # of the group before
+    assert last_positive(nodes, 16, 40) == 32  # none: the first
+    nodes[16 + 35] = 0.25
+    assert last_positive(nodes, 16, 40) == 35
+    nodes[16 + 47] = 0.25
+    assert last_positive(nodes, 16, 40) == 47
+
+
+@pytest.mark.parametrize("fill", [0.0, 2.5])
+def test_arrays_start_on_a_cache_line(fill):
+    arrays = [aligned(size, fill) for size in range(1, 40)]
+    assert [len(array) for array in arrays] == list(range(1, 40))
+    assert all(array.ctypes.data % 64 == 0 and array.dtype == np.float64 and (array == fill).all() for array in arrays)
+
+
+@pytest.mark.parametrize(
+    ("node", "value", "message"),
+    [
+        (7, -1.0, "^negative or NaN leaf"),
+        (8, 3.0, "^count of positive leaves"),
+        (7, 1e-20 * (1 + 1e-9), "^level 0 does not sum up"),
+    ],
+)
+def test_a_tree_proves_its_invariant(node, value, message):
+    tree = SumTree(300)
+    tree.set(np.array([7]), np.array([1e-20]))
+    tree.check()
+    tree._nodes[node] = value
+    with pytest.raises(AssertionError, match=message):
+        tree.check()
+
+
+def test_the_root_is_a_part_of_the_invariant():
+    tree = SumTree(300)
+    tree.set(np.array([7]), np.array([1.0]))
+    tree._nodes[tree._offsets[-2]] = 1.1
+    with pytest.raises(AssertionError, match="level 2 does not sum up"):
+        tree.check()

@@ -43,7 +43,8 @@ def test_a_life_that_was_replaced_is_refused() -> None:
     fences.admit(old)
     fences.admit(fences.open_new("actor-0", 0, CLOCK_US))
     with pytest.raises(
-        ContractError, match=r"1000 of actor-0 was replaced by 1001; its rows are refused unless .*inherit_incarnation\)$"
+        ContractError,
+        match=r"1000 of actor-0 was replaced by 1001; its rows are refused unless the new life declares in Hello .*inherit_incarnation\)$",
     ):
         fences.admit(old)
     with pytest.raises(ContractError, match="was replaced by 1001: say hello as a new life"):
