@@ -29,6 +29,7 @@ from sojourn.algorithms import build_policy
 from sojourn.columns import Schema
 from sojourn.config import Config
 from sojourn.config.schema import EnvironmentSettings, FleetSettings
+from sojourn.environments import environment_version
 from sojourn.errors import ConfigError, HungError, SojournError, UnavailableError
 from sojourn.experience import Segment
 from sojourn.metrics import Metrics
@@ -105,6 +106,7 @@ def _connect(
             buffer_bytes=context.config.actors.outage_buffer_bytes,
             spill=SpillSettings(context.run_folder / "spill", context.config.actors.outage_spill_bytes),
             environment_id=settings.id,
+            environment_version=environment_version(settings.id),
             seed=context.config.run.seed,
             metrics=metrics,
             stop=leaving,

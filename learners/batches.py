@@ -17,15 +17,21 @@ _ALIGNMENT = 64
 
 
 def train_batch(batch: Batch, device: torch.device, *, policy_only: bool = False) -> TrainBatch:
-    """The columns of a batch and its weights on a device, float64 as float32.
+    """The columns of a batch and its weights on a device.
 
     policy_only: the factor "duration" is left out of the weight of value losses.
-
-    All columns travel in one piece of memory, pinned where the device is a GPU, so there is one copy to it a batch.
     """
-    arrays = {**batch.columns, "loss_weight": batch.loss_weight}
-    if policy_only:
-        arrays["value_weight"] = value_weight(batch)
+    return on_device(batch.columns, batch.loss_weight, value_weight(batch) if policy_only else None, device)
+
+
+def on_device(columns: Columns, loss_weight: np.ndarray, value_weight: np.ndarray | None, device: torch.device) -> TrainBatch:
+    """Columns [B, ...] and weights float32[B] on a device, float64 as float32.
+
+    All travel in one piece of memory, pinned where the device is a GPU, so there is one copy to it a batch.
+    """
+    arrays = {**columns, "loss_weight": loss_weight}
+    if value_weight is not None:
+        arrays["value_weight"] = value_weight
     places, size = _layout(arrays)
     host = torch.empty(size, dtype=torch.uint8, pin_memory=device.type == "cuda")
     for name, (place, dtype) in places.items():

@@ -20,7 +20,7 @@ from sojourn.algorithms import Algorithm
 from sojourn.algorithms.base import weighs_policy_only
 from sojourn.config import Config
 from sojourn.errors import CheckpointError
-from sojourn.experience import Batch
+from sojourn.experience import Batch, Columns
 from sojourn.metrics import Metrics
 
 SYNC_S = 5.0
@@ -52,13 +52,14 @@ class LearnerLineage:
     def trained(self, learner_step: int, batch: Batch) -> None:
         """An update was made from this batch."""
         info = batch.info
-        noted = TrainedBatch(learner_step, np.array(info.key, np.uint64))
+        more: Columns = {}
         if info.shard.any():
-            noted = TrainedBatch(learner_step, noted.key, info.shard.astype(np.uint16))
+            more["shard"] = info.shard.astype(np.uint16)
         if self._full:
-            values = {"value_weight": value_weight(batch)} if self._policy_only else {}
-            noted = TrainedBatch(learner_step, noted.key, noted.shard, batch.loss_weight, **values)
-        self._writer.batch(noted)
+            more["loss_weight"] = batch.loss_weight
+            if self._policy_only:
+                more["value_weight"] = value_weight(batch)
+        self._writer.batch(TrainedBatch(learner_step, np.array(info.key, np.uint64), **more))
 
     def published(self, learner_step: int, policy_version: int, tensors: bytes) -> None:
         """The policy after `learner_step` has its version."""

@@ -1,6 +1,6 @@
 """Where an item came from: the row's own columns in its stored chunk, and what its actor said in Hello. Reads the durable tier."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from replay.arrow import decode_chunk
@@ -8,6 +8,7 @@ from replay.client_records import Identity
 from replay.commit import StoredChunk
 from replay.fences import field_of
 from replay.redis_store import RedisStore
+from replay.rows import Rows
 from sojourn.columns import Schema
 
 
@@ -26,19 +27,24 @@ class Lineage:
     identity: Identity
 
 
-async def lineage(tier: RedisStore, schema: Schema, keys: Sequence[int]) -> list[Lineage]:
-    """Of those keys whose chunk is still kept; others are left out."""
-    found = []
-    for key in keys:
-        chunk = await tier.chunk_of(key)
-        if chunk is not None:
+async def lineage(tier: RedisStore, schema: Schema, keys: Iterable[int]) -> list[Lineage]:
+    """Of those keys whose chunk is still kept, in order; others are left out. Each chunk is read once."""
+    found: list[Lineage] = []
+    chunk: StoredChunk | None = None
+    for key in sorted(set(keys)):
+        if chunk is None or key >= chunk.first_row + chunk.rows:
+            chunk = await tier.chunk_of(key)
+            if chunk is None:
+                continue
+            rows = decode_chunk(schema, chunk.body)
             identity = Identity.from_json(await tier.client(field_of(chunk.stream)))
-            found.append(lineage_of(key, chunk, schema, identity))
+        found.append(lineage_of(key, chunk, rows, identity))
     return found
 
 
-def lineage_of(key: int, chunk: StoredChunk, schema: Schema, identity: Identity) -> Lineage:
-    rows, place = decode_chunk(schema, chunk.body), key - chunk.first_row
+def lineage_of(key: int, chunk: StoredChunk, rows: Rows, identity: Identity) -> Lineage:
+    """Of one row of a chunk."""
+    place = key - chunk.first_row
     return Lineage(
         key=key,
         client_id=chunk.client_id,

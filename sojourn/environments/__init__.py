@@ -7,6 +7,7 @@
     read_extras(settings, info)                       declared extra columns of one step
     render_frame(environment)                         one RGB image, or one line saying how to get it
     resumable(environment)                            its layer that can be saved and restored, or None
+    environment_version(name)                         which version of whose code it is
 
 Importing this package registers `sojourn/...` ids with Gymnasium. May import environment code; no network, no files.
 """
@@ -19,7 +20,18 @@ from sojourn.environments.registry import register
 from sojourn.environments.rendering import render_frame
 from sojourn.environments.resuming import resumable
 from sojourn.environments.stored import schema_of
+from sojourn.environments.versions import environment_version
 
-__all__ = ["describe", "guarded", "make_environment", "read_extras", "register", "render_frame", "resumable", "schema_of"]
+__all__ = [
+    "describe",
+    "environment_version",
+    "guarded",
+    "make_environment",
+    "read_extras",
+    "register",
+    "render_frame",
+    "resumable",
+    "schema_of",
+]
 
 register()

@@ -6,9 +6,10 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
+import sojourn
 from sojourn.config import Config
 from sojourn.config.schema import EnvironmentSettings
-from sojourn.environments import describe, make_environment, render_frame
+from sojourn.environments import describe, environment_version, make_environment, render_frame
 from sojourn.errors import ConfigError, EnvironmentFault
 
 
@@ -173,3 +174,9 @@ def test_an_environment_made_without_rendering_says_that_it_has_no_frames():
 def test_an_id_that_is_out_of_date_is_made_without_a_word(recwarn):
     make_environment(EnvironmentSettings(id="HalfCheetah-v4")).close()
     assert [str(warning.message) for warning in recwarn] == []
+
+
+def test_an_environment_names_the_package_that_holds_it_and_its_version():
+    assert environment_version("Pendulum-v1") == f"gymnasium {gym.__version__}"
+    assert environment_version("sojourn/Catch-v0") == f"sojourn {sojourn.__version__}"
+    assert environment_version("a_file_of_mine:make_robot") == "a_file_of_mine"
