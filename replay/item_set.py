@@ -140,6 +140,13 @@ class ItemSet:
         count_draws(self._shift, self.arrays, positions, most, times)
         return times
 
+    def look_up(self, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Of keys int64[N]: priority float32[N], NaN where no item is held, and times sampled uint32[N]."""
+        positions = self.slab.index.find(keys)
+        held = (positions >= 0) & np.isin(self.arrays.state[positions], (LIVE, LEASED))
+        priority = np.where(held, self.arrays.priority[positions], np.float32(np.nan))
+        return priority, np.where(held, self.arrays.times[positions], np.uint32(0))
+
     def lengths(self, positions: np.ndarray) -> np.ndarray:
         """Steps int64[N] of items."""
         steps: np.ndarray = self.arrays.length[positions].astype(np.int64)

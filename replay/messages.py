@@ -4,12 +4,15 @@ import numpy as np
 
 from protos import replay_pb2 as pb
 from replay.answers import Facts
+from replay.arrow import encode_columns
 from replay.client_records import ClientRecord, Counts, Identity, Running
+from replay.commit import StoredChunk
 from replay.hello import Hello, Welcome
 from replay.insert_calls import Answer, Outcome
 from replay.lineage import Lineage
 from replay.sampling import Request, SampleMessage
 from replay.shard import Shard
+from replay.store import Store
 from replay.validation import LARGEST_VERSION, MOST_SECONDS
 from sojourn.errors import ValidationError
 from sojourn.experience import EndKind
@@ -193,6 +196,21 @@ def facts_message(facts: Facts, env_steps: int, now_s: float) -> pb.TableFacts:
         inclusion_rule=facts.rule.name,
         window_s=facts.rule.horizon,
         service_now_s=now_s,
+    )
+
+
+def export_reply(store: Store, table: str, chunk: StoredChunk, before_row: int) -> pb.ExportReply:
+    keys = np.arange(chunk.first_row, chunk.first_row + chunk.rows)
+    priority, times = store.look_up(table, keys)
+    return pb.ExportReply(
+        rows=chunk.body,
+        last_row_number=chunk.first_row + chunk.rows - 1,
+        client_id=chunk.client_id,
+        incarnation=chunk.incarnation,
+        stored_unix_s=chunk.stored_unix_s,
+        held_s=chunk.held_s,
+        items=encode_columns({"priority": priority, "times_sampled": times}),
+        before_row_number=before_row,
     )
 
 

@@ -34,7 +34,9 @@ CONNECT_TIMEOUT_S = 1.0
 ANSWER_TIMEOUT_S = 10.0
 CONFIRM_TIMEOUT_MS = 5_000
 LOADING_LOOK_S = 0.05
-ENTRIES_PER_READ = 16  # of about 256 KiB each
+Entry = tuple[bytes, dict[bytes, bytes]]
+ENTRIES_PER_READ = 16  # of about 256 KiB each ...
+READ_BYTES = 8 << 20  # ... and fewer where the entries before were larger
 
 
 class TierFullError(UnavailableError):
@@ -191,18 +193,18 @@ class RedisStore:
 
     async def chunks(self, first_row: int = 0) -> AsyncIterator[StoredChunk | CorruptedChunk]:
         """Every chunk that begins at `first_row` or later, in order; the next ones are read while the caller uses these."""
-        reading = asyncio.create_task(self._read_from(f"{first_row}-0"))
+        reading = asyncio.create_task(self._read_from(f"{first_row}-0", 1))
         try:
             while entries := await reading:
-                reading = asyncio.create_task(self._read_from(f"({entries[-1][0].decode()}"))
+                reading = asyncio.create_task(self._read_from(f"({entries[-1][0].decode()}", entries_like(entries)))
                 for entry_id, fields in entries:
                     yield self._checked(entry_id, fields)
         finally:
             reading.cancel()
 
-    async def _read_from(self, first: str) -> list[tuple[bytes, dict[bytes, bytes]]]:
+    async def _read_from(self, first: str, count: int) -> list[Entry]:
         with translated(self.url):
-            return list(await self._client.xrange(self.key("chunks"), min=first, count=ENTRIES_PER_READ))
+            return list(await self._client.xrange(self.key("chunks"), min=first, count=count))
 
     def _checked(self, entry_id: bytes, fields: dict[bytes, bytes]) -> StoredChunk | CorruptedChunk:
         header, body = fields.get(b"h", b""), fields.get(b"b", b"")
@@ -281,6 +283,12 @@ def without_password(url: str) -> str:
     """As it may be shown."""
     parts = urlsplit(url)
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+
+
+def entries_like(entries: list[Entry]) -> int:
+    """How many entries to read at once, so that some as large as these stay below READ_BYTES."""
+    largest = max(len(fields.get(b"b", b"")) for _, fields in entries)
+    return max(1, min(ENTRIES_PER_READ, READ_BYTES // max(1, largest)))
 
 
 def row_of(entry_id: bytes) -> int:

@@ -197,12 +197,21 @@ class ReplayServicer(rpc_replay.ReplayServicer):
 
     @answers_errors
     async def Export(self, request: pb.ExportRequest, context: Context) -> None:
-        """The chunks that still hold rows, as they were inserted; a chunk may hold rows that the table has let go."""
+        """The chunks that still hold rows, as they were inserted; a chunk may hold rows that the table has let go.
+
+        Ends at what there was when it began, however fast more comes. A slow reader holds back the reading of the durable tier.
+        """
         self._shard.require_recovered()
         self._require_table(request.table)
-        async for chunk in self._durable_tier("Export").chunks(request.from_row_number):
+        tier, store = self._durable_tier("Export"), self._shard.store
+        if store is None:
+            return  # no actor has said hello yet
+        before_row = request.before_row_number or store.next_row_number
+        async for chunk in tier.chunks(request.from_row_number):
+            if chunk.first_row >= before_row:
+                break
             if isinstance(chunk, StoredChunk):
-                await context.write(pb.ExportReply(rows=chunk.body, last_row_number=chunk.first_row + chunk.rows - 1))
+                await context.write(messages.export_reply(store, request.table, chunk, before_row))
 
     @answers_errors
     async def Retire(self, request: pb.RetireRequest, context: Context) -> pb.RetireReply:

@@ -254,6 +254,10 @@ class Store:
         """Items ever that left, or never entered, for another reason than a draw."""
         return self._table(table).lost_items
 
+    def look_up(self, table: str, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Of keys int64[N]: priority float32[N], NaN where the table holds no such item, and times sampled uint32[N]."""
+        return self._table(table).items.look_up(keys)
+
     def facts(self, table: str, now_s: float) -> Facts:
         """What `TableFacts` and `TableInfo` report. Cheap enough for every reply."""
         return self._table(table).facts(now_s)

@@ -10,6 +10,7 @@ from sojourn.cli.catalogue import show_list
 from sojourn.cli.configuration import show_config
 from sojourn.cli.diagnosing import examine_run
 from sojourn.cli.evaluation import evaluate_run
+from sojourn.cli.exporting import export_run
 from sojourn.cli.reporting import report_run
 from sojourn.cli.scaling import scale_run
 from sojourn.cli.training import resume_run, train_run
@@ -30,6 +31,7 @@ app.command("scale")(scale_run)
 app.command("eval")(evaluate_run)
 app.command("resume")(resume_run)
 app.command("report")(report_run)
+app.command("export")(export_run)
 app.add_typer(bench, name="bench")
 app.command("config")(show_config)
 app.command("list")(show_list)

@@ -145,6 +145,7 @@ class ReplaySettings(Section):
     max_message_bytes: int = Field(8_388_608, ge=65_536)
     insert_window: int = Field(16, ge=1, le=1024)
     snapshot_every_s: float = Field(1.0, gt=0)
+    initial: str = ""  # experience to begin with: a folder of `sojourn export`, or a Minari dataset's folder or id
 
 
 class ParameterSettings(Section):

@@ -7,11 +7,17 @@ from sojourn.launcher.wiring import fleets
 
 
 def validate(config: Config) -> None:
-    """Environments can be made and stored. Imports no torch: it runs before a run has a folder.
+    """Environments can be made and stored, and fit what a new run begins with. Imports no torch: it runs before a run has a folder.
 
     Raises EnvironmentFault or ConfigError in the words that a user needs.
     """
-    _schemas(config)
+    schemas = _schemas(config)
+    if config.replay.initial:
+        from replay.initial_source import initial_source
+
+        source = initial_source(config.replay.initial)
+        for schema in schemas:
+            source.check(schema)
 
 
 def validate_all(config: Config) -> None:
