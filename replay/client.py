@@ -11,6 +11,7 @@ from replay.learner_connection import LearnerConnection
 from replay.manifest import LearnerLife, PublishedVersion, TrainedBatch, lineage_folder
 from replay.manifest_reading import Manifest
 from replay.manifest_writer import ManifestWriter
+from replay.open_table import OpenTable, open_table
 from replay.placement import shard_for
 from replay.service_info import ClientInfo, ServiceInfo, TableInfo, service_info
 from replay.spill import SpillSettings
@@ -25,6 +26,7 @@ __all__ = [
     "LearnerLife",
     "Manifest",
     "ManifestWriter",
+    "OpenTable",
     "Pace",
     "PublishedVersion",
     "ReplayFacts",
@@ -37,6 +39,7 @@ __all__ = [
     "Weighting",
     "exported_rows",
     "lineage_folder",
+    "open_table",
     "service_info",
     "shard_for",
 ]
