@@ -71,11 +71,7 @@ def first_of_many(world: World, learner: Learner) -> Iterator[list[Batch]]:
     """Rounds of so many starts, each closed by its first results; the others are aborted."""
     lanes, connection = Lanes(world, STARTED, learner.attempt), world.learner(TABLE, BATCH, ahead=1)
     while True:
-        lanes.start_all()
-        for _ in range(BATCH):
-            world.clock.now_s = lanes.end_next().ends_at_s
-        lanes.cut_all()
-        lanes.deliver()
+        lanes.first_of_all(BATCH)
         lanes.report()
         for batch in take(connection, 1):
             yield [batch]

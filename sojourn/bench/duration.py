@@ -5,9 +5,6 @@ named. Starts and ends services on this machine's loopback.
 """
 
 import json
-import os
-import platform
-import subprocess
 import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -17,24 +14,20 @@ from typing import Any
 
 import numpy as np
 
-import sojourn
+from sojourn.bench.measured import Measured, here
 from sojourn.bench.row import Row, Size
 from sojourn.bench.verdict import REPLICATES, Claim, Verdict, judge
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """One row's verdicts, and where and when they were measured."""
+class Outcome(Measured):
+    """One row's verdicts."""
 
     row: str
     seed: int
     quick: bool
     seconds: float
     verdicts: tuple[Verdict, ...]
-    date: str = ""
-    command: str = ""
-    machine: str = ""
-    version: str = ""
 
     @property
     def passed(self) -> bool:
@@ -52,10 +45,7 @@ def measure(row: Row, *, seed: int, quick: bool) -> Outcome:
         quick=quick,
         seconds=round(time.monotonic() - began_s, 1),
         verdicts=verdicts,
-        date=time.strftime("%Y-%m-%d"),
-        command=f"sojourn bench duration --row {row.name} --seed {seed}" + " --quick" * quick,
-        machine=machine(),
-        version=version(),
+        **here(f"sojourn bench duration --row {row.name} --seed {seed}" + " --quick" * quick),
     )
 
 
@@ -91,20 +81,3 @@ def _outcome(said: dict[str, Any]) -> Outcome:
     said.pop("passed")
     verdicts = tuple(Verdict(**{**verdict, "claim": Claim(**verdict["claim"])}) for verdict in said.pop("verdicts"))
     return Outcome(**said, verdicts=verdicts)
-
-
-def machine() -> str:
-    """Processor and cores, as far as the system says."""
-    return f"{platform.machine()} {platform.system()}, {os.cpu_count()} cores"
-
-
-def version() -> str:
-    """Of Sojourn and its commit, of Python and NumPy."""
-    try:
-        shown = subprocess.run(
-            ["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=True, cwd=Path(__file__).parent
-        )
-        commit = f" ({shown.stdout.strip()})"
-    except (OSError, subprocess.CalledProcessError):
-        commit = ""
-    return f"sojourn {sojourn.__version__}{commit}, Python {platform.python_version()}, NumPy {np.__version__}"

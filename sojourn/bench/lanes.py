@@ -141,6 +141,14 @@ class Lanes:
         for lane in list(self.running):
             self.cut(lane, EndKind.ABORTED)
 
+    def first_of_all(self, count: int) -> None:
+        """A round: all lanes begin now, so many results are delivered, and what still runs then is aborted."""
+        self.start_all()
+        for _ in range(count):
+            self._clock.now_s = self.end_next().ends_at_s
+        self.cut_all()
+        self.deliver()
+
     def _lose(self, run: Run, kind: EndKind, now_s: float) -> None:
         del self.running[run.lane]
         self._count(run.lane, kind.name.lower())

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from sojourn.bench.collecting import RULES, TABLE
-from sojourn.bench.duration import machine, version
+from sojourn.bench.measured import Measured, here
 from sojourn.bench.three_arms import LABELS, SLOW, Learner
 from sojourn.bench.world import BEGIN_S, World
 
@@ -41,7 +41,7 @@ class Case:
 
 
 @dataclass(frozen=True)
-class Course:
+class Course(Measured):
     """What came of a case at a seed: the policy's chance of the slow, better arm.
 
     by_clock, by_updates: when so many simulated seconds had passed, after so many updates.  late: mean over the second half of all
@@ -56,10 +56,6 @@ class Course:
     late: float
     slow_share: float
     updates: int
-    date: str = ""
-    machine: str = ""
-    version: str = ""
-    command: str = COMMAND
 
 
 CLOCK_S, UPDATES = (3_000.0, 12_000.0), (100, 400)
@@ -122,9 +118,7 @@ def follow(case: Case, seed: int) -> Course:
         late=float(np.mean(chances[len(chances) // 2 :])),
         slow_share=slow / consumed,
         updates=learner.version,
-        date=time.strftime("%Y-%m-%d"),
-        machine=machine(),
-        version=version(),
+        **here(COMMAND),
     )
 
 

@@ -11,16 +11,15 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-import psutil
 
 from replay.client import LaneCounts, LearnerConnection
-from sojourn.bench.duration import machine, version
+from sojourn.bench.measured import Measured, here
 from sojourn.bench.world import DEADLINE_S, RUN_ID, World
 from sojourn.config.load import dump_config
 from sojourn.experience import EndKind, Segment
@@ -33,9 +32,10 @@ ACTION_S = 1.0
 FAR_S = 1e6
 BATCH = 256
 SLICES = 4  # of a turn
-SLICE = 500  # batches of one table, then of the other; the system counts processor time in hundredths of a second
+SLICE = 500  # batches of one table, then of the other: of what is prefetched at its end, the other one pays a thirtieth
 TURNS = 5
 MOST = 1.05
+COMMAND = "sojourn bench duration-price"
 BEGIN = "<!-- price: written by `sojourn bench duration-price` -->"
 END = "<!-- end of price -->"
 HEADING = "| | time with it / without, median of five | lowest, highest | ms a batch | |\n|---|---|---|---|---|\n"
@@ -57,15 +57,12 @@ TABLES: dict[str, dict[str, Any]] = {
 
 
 @dataclass(frozen=True)
-class Price:
+class Price(Measured):
     """rule: of inclusion, or a weight.  ratios: time with it over time without, by turn.  batch_ms: with it, of 256 items."""
 
     rule: str
     ratios: tuple[float, ...]
     batch_ms: float
-    date: str = field(default_factory=lambda: time.strftime("%Y-%m-%d"))
-    machine: str = field(default_factory=machine)
-    version: str = field(default_factory=version)
 
     @property
     def median(self) -> float:
@@ -77,7 +74,7 @@ class Price:
 
 
 @contextmanager
-def serving() -> Iterator[tuple[World, psutil.Process]]:
+def serving() -> Iterator[tuple[World, int]]:
     """A service in a process of its own, as in a run: what waits for the interpreter's lock does so in its own process."""
     tables = {name: {**PRIORITISED, **settings} for name, settings in TABLES.items()}
     labels = tuple(f"feature {number}" for number in range(FEATURES))
@@ -90,7 +87,7 @@ def serving() -> Iterator[tuple[World, psutil.Process]]:
             process = subprocess.Popen([sys.executable, "-m", "replay", *arguments], stdout=log, stderr=log)
         try:
             with world.elsewhere([announced_address(folder, "replay-0")]):
-                yield world, psutil.Process(process.pid)
+                yield world, process.pid
         finally:
             process.terminate()
             process.wait()
@@ -98,25 +95,26 @@ def serving() -> Iterator[tuple[World, psutil.Process]]:
 
 def prices(turns: int = TURNS, slices: int = SLICES, batches: int = SLICE) -> Iterator[Price]:
     """One rule after the other."""
-    with serving() as (world, service):
+    with serving() as (world, service_pid):
         fill(world)
         learners = {name: world.learner(name, BATCH) for name in TABLES}
-        spending = Spending(service)
+        spending = Spending(service_pid)
         plain = learners.pop("none")
         for name, learner in learners.items():
             for connection in (plain, learner):
                 spending.of(connection, batches)  # prefetched batches cost nothing, compiled code and curves cost once
             pairs = [in_turn(spending, plain, learner, slices, batches) for _ in range(turns)]
             ratios = tuple(round(weighted / bare, 4) for bare, weighted in pairs)
-            yield Price(name, ratios, round(1e3 * statistics.median(weighted for _, weighted in pairs) / (slices * batches), 4))
+            batch_ms = round(1e3 * statistics.median(weighted for _, weighted in pairs) / (slices * batches), 4)
+            yield Price(name, ratios, batch_ms, **here(COMMAND))
             learner.close()
 
 
 class Spending:
-    """Processor time of the service and of this process: others on the machine disturb it least."""
+    """Processor time of the service and of this process: others on the machine disturb it least. Linux only."""
 
-    def __init__(self, service: psutil.Process) -> None:
-        self._service = service
+    def __init__(self, service_pid: int) -> None:
+        self._service_clock = (~service_pid << 3) | 2  # as clock_getcpuclockid(3) does: in nanoseconds, not in hundredths
 
     def of(self, learner: LearnerConnection, batches: int) -> float:
         """Seconds until so many batches more were taken."""
@@ -126,8 +124,7 @@ class Spending:
         return self._now_s() - began_s
 
     def _now_s(self) -> float:
-        spent = self._service.cpu_times()
-        return time.process_time() + float(spent.user + spent.system)
+        return time.process_time() + time.clock_gettime(self._service_clock)
 
 
 def in_turn(
@@ -189,7 +186,7 @@ def write(page: Path, found: Sequence[Price]) -> None:
     before, begin, rest = page.read_text().partition(BEGIN)
     _, end, after = rest.partition(END)
     if begin and end:
-        source = f"`sojourn bench duration-price`, {found[0].machine}, {found[0].version}, {found[0].date}"
+        source = f"`{COMMAND}`, {found[0].machine}, {found[0].version}, {found[0].date}"
         page.write_text(f"{before}{BEGIN}\n\n{HEADING}" + "".join(map(line, found)) + f"\n{source}\n\n{END}{after}")
 
 

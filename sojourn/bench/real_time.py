@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from sojourn.bench.duration import machine, version
+from sojourn.bench.measured import Measured, here
 from sojourn.bench.real_scenes import SCENES, SLOTS, WEIGHTS
 from sojourn.errors import SojournError
 
@@ -32,7 +32,7 @@ CASES = {
 
 
 @dataclass(frozen=True)
-class RealCourse:
+class RealCourse(Measured):
     """What came of a case at a seed.
 
     returns: mean reward of the latest hundred episodes, by updates.  cycles_s: mean seconds from an action's start to the slot's next.
@@ -43,10 +43,6 @@ class RealCourse:
     seconds: float
     returns: dict[str, float]
     cycles_s: dict[str, float]
-    date: str
-    machine: str
-    version: str
-    command: str = COMMAND
 
 
 def configuration(case: str, seed: int) -> dict[str, Any]:
@@ -73,9 +69,7 @@ def follow(case: str, seed: int) -> RealCourse:
         seconds=round(time.monotonic() - began_s, 1),
         returns={str(look): _at(records, look)["training_return"] for look in looks},
         cycles_s={str(look): cycle_s(records, look) for look in looks},
-        date=time.strftime("%Y-%m-%d"),
-        machine=machine(),
-        version=version(),
+        **here(COMMAND),
     )
 
 

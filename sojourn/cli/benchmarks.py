@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 bench = typer.Typer(help="Measure against known answers.", no_args_is_help=True)
 
+Results = Annotated[Path, typer.Option(metavar="FILE", help="Each result is appended here, one line.")]
+Page = Annotated[Path, typer.Option(metavar="FILE", help="Its section is written anew, if the page is there.")]
+
 LOAD_DEFAULTS = ["actors.replicas=8", "tables.replay.limiter.samples_per_insert=null", "learners.batch_size=256"]
 """Of `sojourn bench load`: nothing paces the actors but the service's acknowledgements."""
 
@@ -25,12 +28,8 @@ def bench_duration(
     row: Annotated[list[str] | None, typer.Option("--row", metavar="NAME", help="Only this row, anew. May be repeated.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="At the reduced size of the tests.")] = False,
     seed: Annotated[int, typer.Option(min=0, help="Equal seeds give equal numbers.")] = 1,
-    results: Annotated[Path, typer.Option(metavar="FILE", help="One line a row is appended here.")] = Path(
-        "docs/results/duration.jsonl"
-    ),
-    page: Annotated[Path, typer.Option(metavar="FILE", help="Its table is written anew, if the page is there.")] = Path(
-        "docs/duration.md"
-    ),
+    results: Results = Path("docs/results/duration.jsonl"),
+    page: Page = Path("docs/duration.md"),
 ) -> None:
     """Shares and weights under every rule of collection, through the real replay service, beside their exact values.
 
@@ -53,12 +52,8 @@ def bench_duration(
 
 @bench.command("duration-price")
 def bench_duration_price(
-    results: Annotated[Path, typer.Option(metavar="FILE", help="One line a rule is appended here.")] = Path(
-        "docs/results/duration-price.jsonl"
-    ),
-    page: Annotated[Path, typer.Option(metavar="FILE", help="Its section is written anew, if the page is there.")] = Path(
-        "docs/duration.md"
-    ),
+    results: Results = Path("docs/results/duration-price.jsonl"),
+    page: Page = Path("docs/duration.md"),
 ) -> None:
     """What each weight adds to the processor time of a prioritised sample, of the service and the learner together.
 
@@ -92,12 +87,8 @@ def bench_duration_learning(
         list[str] | None, typer.Option("--case", metavar="NAME", help='Only this one, anew: "queue, none". May be repeated.')
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Seeds 1 to so many of each case.")] = 6,
-    results: Annotated[Path, typer.Option(metavar="FILE", help="One line a case and seed is appended here.")] = Path(
-        "docs/results/duration-learning.jsonl"
-    ),
-    page: Annotated[Path, typer.Option(metavar="FILE", help="Its section is written anew, if the page is there.")] = Path(
-        "docs/duration.md"
-    ),
+    results: Results = Path("docs/results/duration-learning.jsonl"),
+    page: Page = Path("docs/duration.md"),
 ) -> None:
     """What is learned under each rule of collection and each weight, through the real replay service on a simulated clock.
 
@@ -123,12 +114,8 @@ def bench_duration_learning(
 @bench.command("duration-real-time")
 def bench_duration_real_time(
     seeds: Annotated[int, typer.Option(min=1, help="Seeds 1 to so many of each case.")] = 6,
-    results: Annotated[Path, typer.Option(metavar="FILE", help="One line a case and seed is appended here.")] = Path(
-        "docs/results/duration-real-time.jsonl"
-    ),
-    page: Annotated[Path, typer.Option(metavar="FILE", help="Its section is written anew, if the page is there.")] = Path(
-        "docs/duration.md"
-    ),
+    results: Results = Path("docs/results/duration-real-time.jsonl"),
+    page: Page = Path("docs/duration.md"),
 ) -> None:
     """The same in real time: whole runs of V-trace on arms and a HalfCheetah that sleep, with the actors, services and learners of any run.
 
@@ -195,12 +182,8 @@ def bench_chaos(
     quick: Annotated[bool, typer.Option("--quick", help="Five trials of the two rows that kill a shard, anew.")] = False,
     trials: Annotated[int | None, typer.Option(min=1, max=1_000, help="At most so many of each row, in this sitting.")] = None,
     minutes: Annotated[float, typer.Option(min=0.1, help="No trial begins after so long.")] = 24 * 60.0,
-    results: Annotated[Path, typer.Option(metavar="FILE", help="One line a trial is appended here.")] = Path(
-        "docs/results/chaos.jsonl"
-    ),
-    page: Annotated[Path, typer.Option(metavar="FILE", help="Its table is written anew, if the page is there.")] = Path(
-        "docs/chaos.md"
-    ),
+    results: Results = Path("docs/results/chaos.jsonl"),
+    page: Page = Path("docs/chaos.md"),
 ) -> None:
     """Faults under load on real services: what was lost or doubled, and how long until inserts and samples went on.
 

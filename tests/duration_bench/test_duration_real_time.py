@@ -13,7 +13,7 @@ SEEDS = (1, 2, 3, 4)
 def course(case: str, seed: int, final: float) -> RealCourse:
     looks = [str(look) for look in SCENES[CASES[case][0]].looks]
     returns, cycles_s = dict.fromkeys(looks, final), dict.fromkeys(looks, 0.05)
-    return RealCourse(case, seed, 30.0, returns, cycles_s, "2026-11-21", "x86_64", "sojourn 0.1.0")
+    return RealCourse(case, seed, 30.0, returns, cycles_s, date="2026-11-21", machine="x86_64", version="sojourn 0.1.0")
 
 
 @pytest.mark.parametrize("case", CASES)

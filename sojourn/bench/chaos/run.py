@@ -17,7 +17,7 @@ import numpy as np
 from sojourn.bench.chaos.rows import Attempt, Row
 from sojourn.bench.chaos.snapshot import Snapshot, make_snapshot
 from sojourn.bench.chaos.trial import Found
-from sojourn.bench.duration import machine, version
+from sojourn.bench.measured import machine, today, version
 from sojourn.config import Config
 
 QUICK_STEPS = 100_000
@@ -80,7 +80,7 @@ class Chaos:
             if time.monotonic() > self._until_s:
                 return
             found = attempt(np.random.default_rng([zlib.crc32(row.name.encode()), number]))
-            trial = Trial(row.name, number, self._quick, found, time.strftime("%Y-%m-%d"), machine(), version())
+            trial = Trial(row.name, number, self._quick, found, today(), machine(), version())
             append(self._results, trial)
             yield trial
             if not trial.held:

@@ -49,11 +49,7 @@ def _aborting(rounds: int, rng: np.random.Generator) -> float:
         lanes = Lanes(world, STARTED, lambda lane, now_s: _attempt(rng))
         learner, averages = world.learner("fifo", KEPT), Averages()
         for _ in range(rounds):
-            lanes.start_all()
-            for _ in range(KEPT):
-                world.clock.now_s = lanes.end_next().ends_at_s
-            lanes.cut_all()
-            lanes.deliver()
+            lanes.first_of_all(KEPT)
             lanes.settle()
             for batch in take(learner, 1):
                 averages.add(batch)
