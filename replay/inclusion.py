@@ -50,10 +50,10 @@ def with_errors(info: SampleInfo, facts: TableFacts) -> tuple[np.ndarray, np.nda
     known = curves(facts.start_log, facts.inclusion_rule)
     if len(known) == 1 and known[0] is not None:
         weights, errors = known[0].inverse_at(x)
-        lost = info.rule["stratum"] != 0
-        if name in info.rule:  # what the door has not seen may be no number: the start of an episode is not known
-            lost = lost | np.isnan(x)
-        return (np.where(lost, np.nan, weights), errors) if lost.any() else (weights, errors)
+        if not (np.maximum.reduce(info.rule["stratum"]) or np.isnan(np.minimum.reduce(x))):
+            return weights, errors
+        lost = (info.rule["stratum"] != 0) | np.isnan(x)  # where the start of an episode is not known, x is no number
+        return np.where(lost, np.nan, weights), errors
     stratum = strata_of(facts.start_log, info.shard, info.rule["stratum"])
     weights, errors = np.full(len(x), np.nan), np.full(len(x), np.nan)
     for number in np.unique(stratum):
