@@ -1,8 +1,10 @@
 """What do durations do to what is learned? One record of what was started, what was learned from and how it was weighted. Pure.
 
-The line of duration.jsonl. Sums are over all lives of the roles in this launch of the run: what a role that has ended said last still counts.
+The line of duration.jsonl. Sums are over all lives of the roles, those of earlier launches of the run as well: what a role that has ended
+said last still counts. What the replay service keeps through its own restarts (starts, ends) is what it says now.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,6 +36,8 @@ SUMMED = {
     "running": "sojourn_replay_running_actions",
     "windows": "sojourn_replay_windows",
     "prefetched_batches": "sojourn_learner_prefetched_batches",
+}
+COUNTED = {
     "weights_capped": "sojourn_learner_weights_capped_total",
     "weights_repaired": "sojourn_learner_weights_repaired_total",
     "sampled_items": "sojourn_learner_sampled_items_total",
@@ -64,7 +68,7 @@ class DurationRecord:
     time_s: Unix time.  elapsed_s: since this launch of the run.
     buckets: sums by quantity (`expected` and LEARNED) and bucket of duration; buckets of 0 are left out.
     labels: sums by quantity (LABELLED), kind of label and label.
-    facts: further numbers by the names of SUMMED, OF_TABLE, HIGHEST and `ended_<kind>`; what nobody says is left out.
+    facts: further numbers by the names of SUMMED, COUNTED, OF_TABLE, HIGHEST and `ended_<kind>`; what nobody says is left out.
     """
 
     time_s: float
@@ -82,9 +86,10 @@ class DurationRecord:
 class DurationReckoner:
     """Remembers what each life of a replay shard or learner said last."""
 
-    def __init__(self, table: str) -> None:
-        """table: the one that learners draw from."""
+    def __init__(self, table: str, before: DurationRecord | None = None) -> None:
+        """table: the one that learners draw from.  before: the last record of the run's earlier launches."""
         self._table = table
+        self._before = before or DurationRecord(0.0, 0.0)
         self._lives: dict[tuple[str, int, float], Reading] = {}
         self._latest: dict[str, Reading] = {}
 
@@ -97,11 +102,15 @@ class DurationReckoner:
 
     def record(self, time_s: float, elapsed_s: float) -> DurationRecord:
         """What is known now."""
-        buckets = {"expected": self._by_label(EXPECTED)}
+        before, buckets = self._before, {"expected": self._by_label(EXPECTED)}
         for name in LEARNED:
             suffix = "" if name == "reward" else "_total"  # rewards can be negative, so their sum is no counter
             buckets[name] = self._by_label(f"sojourn_learner_bucket_{name}{suffix}")
+        buckets = {name: _added(before.buckets.get(name, {}), counts) for name, counts in buckets.items()}
         labels = {name: self._by_kind(series) for name, series in LABELLED.items()}
+        for name, kinds in labels.items():
+            earlier = before.labels.get(name, {})
+            labels[name] = {kind: _added(earlier.get(kind, {}), kinds.get(kind, {})) for kind in earlier | kinds}
         return DurationRecord(time_s, elapsed_s, buckets, labels, self._facts())
 
     def _by_label(self, series: str) -> dict[str, float]:
@@ -125,8 +134,20 @@ class DurationReckoner:
     def _facts(self) -> dict[str, float]:
         latest, table = self._latest, {"table": self._table}
         found = {name: total(latest, series) for name, series in SUMMED.items()}
+        found |= {name: self._counted(name, series) for name, series in COUNTED.items()}
         found |= {name: total(latest, series, **table) for name, series in OF_TABLE.items()}
         found |= {name: highest(latest, series) for name, series in HIGHEST.items()}
         kinds = {sample.labels["kind"] for one in latest.values() for sample in one.samples if sample.name == ENDED}
         found |= {f"ended_{kind}": total(latest, ENDED, kind=kind) for kind in sorted(kinds)}
         return {name: value for name, value in found.items() if value is not None}
+
+    def _counted(self, name: str, series: str) -> float | None:
+        """A counter over all lives; None if nobody has ever said it."""
+        lives = [total({role: reading}, series) for (role, *_), reading in self._lives.items()]
+        said = [count for count in (self._before.facts.get(name), *lives) if count is not None]
+        return sum(said) if said else None
+
+
+def _added(first: Mapping[str, float], second: Mapping[str, float]) -> dict[str, float]:
+    """Sums by key."""
+    return {key: first.get(key, 0.0) + second.get(key, 0.0) for key in {**first, **second}}

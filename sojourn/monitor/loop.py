@@ -10,7 +10,7 @@ from sojourn.monitor.durations import DurationReckoner, DurationRecord
 from sojourn.monitor.keeping import Keeping
 from sojourn.monitor.progress import Progress
 from sojourn.monitor.reckoning import Reckoner
-from sojourn.monitor.recorder import read_progress
+from sojourn.monitor.recorder import read_durations, read_progress
 from sojourn.monitor.scrape import Scraper
 
 PERIOD_S = 1.0
@@ -26,7 +26,7 @@ class Monitor:
         self._folder = run_folder
         self._scraper = Scraper(run_folder)
         self._reckoner = Reckoner(table, known=next(reversed(read_progress(run_folder)), None))
-        self._durations = DurationReckoner(table)
+        self._durations = DurationReckoner(table, before=next(reversed(read_durations(run_folder)), None))
 
     def read(self) -> Progress:
         """One record, now. Takes as long as the slowest endpoint, under a second each."""

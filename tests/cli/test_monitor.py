@@ -278,6 +278,27 @@ def test_sums_by_duration_are_over_shards_and_over_all_lives_of_a_learner(tmp_pa
     assert "bucket_reward" not in progress.learner
 
 
+def test_a_resumed_runs_sums_by_duration_cover_its_earlier_launches(tmp_path, start):
+    stop = threading.Event()
+    stop.set()
+    for launch in range(2):
+        replay, learner = start(tmp_path, "replay-0"), start(tmp_path, "learner-0")
+        learner.gauge("sojourn_up_since_seconds").set(launch + 1.0)
+        replay.gauge("sojourn_replay_actions_started").set(30.0 + 20.0 * launch)  # the service itself remembers
+        replay.gauge("sojourn_replay_expected_labels").labels("task", "3").set(5.0)
+        learner.counter("sojourn_learner_bucket_weighted").labels(("1", "20")[launch]).inc(10.0)
+        learner.counter("sojourn_learner_bucket_weighted").labels("5").inc(1.0)
+        learner.counter("sojourn_learner_sampled_items").inc(256.0)
+        with Monitor(tmp_path) as monitor:
+            monitor.run(stop, None)
+
+    record = read_durations(tmp_path)[-1]
+
+    assert record.buckets["weighted"] == {"1": 10.0, "5": 2.0, "20": 10.0}
+    assert record.labels["expected"] == {"task": {"3": 10.0}}
+    assert (record.facts["sampled_items"], record.facts["started"]) == (512.0, 50.0)
+
+
 def test_durations_are_recorded_ever_further_apart_and_at_the_end_and_read_back(tmp_path, start):
     start(tmp_path, "replay-0").gauge("sojourn_replay_expected_actions").labels("1").set(3.0)
     with Recorder(tmp_path) as recorder:
