@@ -8,7 +8,7 @@ import json
 import platform
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from sojourn.checkpoint_folders import (
     read_whole,
     step_folders,
 )
+from sojourn.chosen_cut import ShardCut
 from sojourn.columns import Schema
 from sojourn.errors import ContractError
 from sojourn.storage import Storage
@@ -42,6 +43,7 @@ class Checkpoint:
 
     env_steps: of the run, as the replay service counted them.  policy_version: the newest then allotted, 0 for none.
     publications: (learner step, policy version) since the checkpoint before.  schema: of the run's experience.
+    cuts: of the replay tables, at the same point; their label is the folder's name.
     policy: safetensors bytes.  state: the algorithm's tensors.  random: see learners/random_state.py.
     """
 
@@ -55,6 +57,7 @@ class Checkpoint:
     state: Mapping[str, Tensor]
     random: Mapping[str, Any]
     publications: tuple[tuple[int, int], ...] = ()
+    cuts: tuple[ShardCut, ...] = ()
 
 
 class Checkpoints:
@@ -99,6 +102,7 @@ class Checkpoints:
                 state=from_bytes(files[STATE_FILE]),
                 random=json.loads(files[RANDOM_FILE]),
                 publications=tuple((step, version) for step, version in metadata["publications"]),
+                cuts=tuple(ShardCut(**cut) for cut in metadata.get("cuts", ())),
             )
         except (KeyError, ValueError, TypeError, ContractError) as error:
             raise DamagedError(f"{self._storage.location}/{folder} lacks something: {error!r}") from error
@@ -118,6 +122,7 @@ def _described(checkpoint: Checkpoint) -> dict[str, Any]:
         "env_steps": checkpoint.env_steps,
         "policy_version": checkpoint.policy_version,
         "publications": checkpoint.publications,
+        "cuts": [asdict(cut) for cut in checkpoint.cuts],
         "schema_fingerprint": checkpoint.schema.fingerprint,
         "schema": json.loads(checkpoint.schema.to_json()),
         "written_unix_s": time.time(),

@@ -1,6 +1,6 @@
 """How does a learner spend its time? Batch, update, priorities back; now and then a publication and a checkpoint.
 
-The loop is a generator: whoever runs it decides when to stop. It waits for batches and for the disk while a checkpoint is written,
+The loop is a generator: whoever runs it decides when to stop. It waits for batches, and for shards and disk while a checkpoint is made,
 and for nothing else.
 """
 
@@ -18,9 +18,13 @@ from learners.duration_measures import DurationMeasures
 from learners.lineage import LearnerLineage
 from learners.measures import LearnerMeasures
 from learners.publication import Publication
+from learners.table_cuts import TableCuts
 from replay.client import LearnerConnection
 from sojourn.algorithms import Algorithm
 from sojourn.algorithms.base import weighs_policy_only
+from sojourn.checkpoint_folders import folder_name
+from sojourn.checkpoint_requests import CheckpointRequests, Made
+from sojourn.chosen_cut import ShardCut
 from sojourn.columns import Schema
 from sojourn.config import Config
 from sojourn.errors import CheckpointError, DeadlineError
@@ -41,6 +45,7 @@ class LearnerParts:
     """What a learner works with.
 
     trained: the policy is worth acting by although learner_step may be 0 (run.init_from).  lineage: None where none is kept.
+    requests: for a checkpoint now; None: nobody can ask.
     """
 
     config: Config
@@ -54,6 +59,7 @@ class LearnerParts:
     metrics: Metrics
     trained: bool = False
     lineage: LearnerLineage | None = None
+    requests: CheckpointRequests | None = None
 
 
 class Learner:
@@ -78,6 +84,8 @@ class Learner:
         self._checkpoint_due_s = clock()
         self._checkpoint_wait_s = min(FIRST_CHECKPOINTS_S, self._settings.checkpoint_every_s)
         self._checkpointed_step = parts.algorithm.learner_step
+        self._cuts: tuple[ShardCut, ...] = ()  # of the newest checkpoint of this life
+        self._tables = TableCuts(parts.connection, parts.algorithm.learner_step)
 
     def steps(self) -> Iterator[int]:
         """Publish what is there, then learn for ever. Yields the learner step after every update, and after a wait without one.
@@ -93,6 +101,7 @@ class Learner:
             self._publish_if_due()
             if self._learned_since and self._clock() >= self._checkpoint_due_s:
                 self._checkpoint_or_warn()
+            self._checkpoint_if_asked()
             if self._measures.due(self._clock()):
                 self._look()
             yield self._parts.algorithm.learner_step
@@ -156,6 +165,18 @@ class Learner:
         except CheckpointError as error:
             LOG.warning("no checkpoint at learner step %d, training goes on: %s", self._parts.algorithm.learner_step, error)
 
+    def _checkpoint_if_asked(self) -> None:
+        requests = self._parts.requests
+        if requests is None or not (names := requests.waiting(self._clock())):
+            return
+        refused = "" if self._parts.algorithm.learner_step else "the learner has made no update yet"
+        if self._learned_since:
+            try:
+                self._checkpoint()
+            except CheckpointError as error:
+                refused = str(error)
+        requests.answer(names, Made(folder_name(self._checkpointed_step), self._checkpointed_step, refused, self._cuts))
+
     def _checkpoint(self) -> None:
         """Write one, then let go of the batches that it covers. Raises CheckpointError; the next one covers them then.
 
@@ -167,12 +188,16 @@ class Learner:
         self._versions += self._parts.publication.take_versions()
         if self._parts.lineage is not None:
             self._parts.lineage.sync()
+        if update := self._priorities.take():
+            self._parts.connection.update_priorities(update)
+        cuts = self._tables.cut(self._parts.algorithm.learner_step, self._drawn)
         try:
-            self._parts.checkpoints.save(self._state())
+            self._parts.checkpoints.save(self._state(cuts))
         except CheckpointError:
             metrics.counter("sojourn_learner_checkpoint_failures").inc()
             raise
-        self._checkpointed_step = self._parts.algorithm.learner_step
+        self._checkpointed_step, self._cuts = self._parts.algorithm.learner_step, cuts
+        self._tables.written(self._checkpointed_step)
         for batch in self._drawn:
             self._parts.connection.consumed(batch)
         self._drawn.clear()
@@ -181,17 +206,20 @@ class Learner:
         metrics.gauge("sojourn_learner_checkpoint_step").set(self._checkpointed_step)
         metrics.histogram("sojourn_learner_checkpoint_seconds").observe(self._clock() - started_s)
 
-    def _state(self) -> Checkpoint:
+    def _state(self, cuts: tuple[ShardCut, ...]) -> Checkpoint:
+        """Of this moment; environment steps are those of the cuts, if all shards have one."""
         algorithm = self._parts.algorithm
+        whole = not any(cut.reason for cut in cuts)
         return Checkpoint(
             run_id=self._parts.run_id,
             algorithm=self._parts.config.algorithm.name,
             learner_step=algorithm.learner_step,
-            env_steps=self._env_steps,
+            env_steps=sum(cut.env_steps for cut in cuts) if whole else self._env_steps,
             policy_version=self._parts.publication.version,
             publications=tuple(self._versions),
             schema=self._parts.schema,
             policy=algorithm.policy.dump(),
             state=algorithm.state(),
             random=random_state.capture(algorithm.generator),
+            cuts=cuts,
         )

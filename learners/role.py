@@ -13,6 +13,7 @@ from learners.publication import Publication
 from learners.resuming import resume, start_from
 from replay.client import LearnerConnection
 from sojourn.algorithms import build_algorithm
+from sojourn.checkpoint_requests import CheckpointRequests
 from sojourn.columns import Schema
 from sojourn.config import Config
 from sojourn.errors import ConfigError, DeadlineError
@@ -118,7 +119,18 @@ def _make(
     trained = bool(config.run.init_from)
     return Learner(
         LearnerParts(
-            config, context.run_id, schema, algorithm, connection, publication, checkpoints, device, metrics, trained, lineage
+            config,
+            context.run_id,
+            schema,
+            algorithm,
+            connection,
+            publication,
+            checkpoints,
+            device,
+            metrics,
+            trained,
+            lineage,
+            CheckpointRequests(context.run_folder),
         )
     )
 

@@ -4,6 +4,7 @@ Actors use `ActorConnection`, learners `LearnerConnection`, everybody `service_i
 """
 
 from replay.actor_connection import ActorConnection
+from replay.cutting import Wanted
 from replay.exported import ExportedRows, exported_rows
 from replay.facts import ReplayFacts, TableFacts
 from replay.heartbeat import LaneCounts, Pace, RunningAction
@@ -36,6 +37,7 @@ __all__ = [
     "TableFacts",
     "TableInfo",
     "TrainedBatch",
+    "Wanted",
     "Weighting",
     "exported_rows",
     "lineage_folder",

@@ -7,11 +7,13 @@ are kept up to a bound.
 import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 
 import numpy as np
 
 from protos import replay_pb2 as pb
 from replay.link import CALL_TIMEOUT_S, Link, Session, our_errors
+from sojourn.errors import ContractError, SojournError
 
 GATHER_S = 0.02  # updates of so long travel in one call: a call costs both sides about 0.3 ms
 FACTS_EVERY_S = 0.5
@@ -47,6 +49,7 @@ class Courier:
         self._priorities: list[np.ndarray] = []
         self._waiting = 0
         self._draw_ids: list[int] = []
+        self._cut: tuple[pb.CheckpointRequest, Future[pb.CheckpointReply]] | None = None
         self._closing = False
         self.calls = 0
 
@@ -67,6 +70,20 @@ class Courier:
             self._draw_ids.extend(draw_ids)
             self._changed.notify_all()
 
+    def cut(self, label: str, learner_step: int, kept_label: str, learned_draws: Sequence[int]) -> "Future[pb.CheckpointReply]":
+        """Ask for a cut of the tables, behind all updates that were given before. A newer one replaces one that was not sent yet.
+
+        The answer raises what the call failed with, ContractError at level `memory`.
+        """
+        answer: Future[pb.CheckpointReply] = Future()
+        request = pb.CheckpointRequest(
+            label=label, learner_step=learner_step, kept_label=kept_label, table=self._table, learned_draws=learned_draws
+        )
+        with self._changed:
+            self._cut = request, answer
+            self._changed.notify_all()
+        return answer
+
     def close(self) -> None:
         """Send what waits, then stop."""
         with self._changed:
@@ -83,6 +100,7 @@ class Courier:
             closing = self._wait(facts_at_s + FACTS_EVERY_S)
             self._send_consumed(session)
             self._send_updates(session)
+            self._send_cut(session)
             if closing:
                 return True
 
@@ -95,10 +113,12 @@ class Courier:
     def _wait(self, until_s: float) -> bool:
         """Until there is something to carry and a little more may have joined it, or facts are due. Returns whether this is the end."""
         with self._changed:
-            while not (self._keys or self._draw_ids or self._closing) and (left_s := until_s - time.monotonic()) > 0.0:
+            while (
+                not (self._keys or self._draw_ids or self._cut or self._closing) and (left_s := until_s - time.monotonic()) > 0.0
+            ):
                 self._changed.wait(left_s)
-            if self._keys and not self._closing:
-                self._changed.wait_for(lambda: self._closing, GATHER_S)
+            if self._keys:
+                self._changed.wait_for(lambda: self._closing or self._cut, GATHER_S)
             return self._closing
 
     def _send_consumed(self, session: Session) -> None:
@@ -145,6 +165,21 @@ class Courier:
             reply = session.stub.UpdatePriorities(request, timeout=CALL_TIMEOUT_S, metadata=session.metadata)
         self.calls += 1
         self._counted(reply.applied, reply.late, 0)
+
+    def _send_cut(self, session: Session) -> None:
+        with self._changed:
+            cut, self._cut = self._cut, None
+        if cut is None or not cut[1].set_running_or_notify_cancel():
+            return
+        request, answer = cut
+        try:
+            if session.hello.durability == "memory":
+                raise ContractError("replay.durability is memory: there is no table state to come back to")
+            with our_errors():
+                answer.set_result(session.stub.Checkpoint(request, timeout=CALL_TIMEOUT_S, metadata=session.metadata))
+            self.calls += 1
+        except SojournError as error:
+            answer.set_exception(error)
 
     def _shrink(self) -> None:
         """Keep the latest of each key, and of those the newest half of the bound."""

@@ -14,6 +14,7 @@ import numpy as np
 
 from protos import replay_pb2 as pb
 from replay.courier import Courier
+from replay.cutting import Wanted, cut_all, draws_of
 from replay.facts import ReplayFacts, TableFacts, replay_facts
 from replay.learner_meter import LearnerMeter
 from replay.link import Link, Session, end_window, keep_open_in_thread
@@ -22,6 +23,7 @@ from replay.sample_stream import SampleStream
 from replay.shards import AcrossShards, Composed, Together, WholeBatches
 from replay.start_summary import Summaries
 from replay.weighting import Weigher, Weighted
+from sojourn.chosen_cut import ShardCut
 from sojourn.columns import Schema
 from sojourn.config.schema import LearnerSettings, TableSettings
 from sojourn.errors import DeadlineError, SojournError, UnavailableError
@@ -206,11 +208,13 @@ class LearnerConnection:
 
     def consumed(self, batch: Batch) -> None:
         """Say that a batch of a consuming table was used for good: its items leave the table."""
-        info = batch.info
         for number, shard in enumerate(self._shards):
-            draw_ids = np.unique(info.draw_id[(info.shard == number) & (info.draw_id != 0)])
-            if len(draw_ids):
-                shard.courier.consumed(draw_ids.tolist())
+            if draw_ids := draws_of(batch, number):
+                shard.courier.consumed(draw_ids)
+
+    def cut(self, wanted: Wanted, within_s: float) -> tuple[ShardCut, ...]:
+        """Have the tables of all shards cut for a checkpoint, behind everything that was said before. Blocks for the answers."""
+        return cut_all([(shard.link, shard.courier) for shard in self._shards], wanted, within_s)
 
     def report(self, learner_step: int, policy_version: int = 0) -> None:
         """Tell the shards how far the learner is: with the next request, at once if it has published a new version."""

@@ -44,6 +44,7 @@ def choose_cut(run_folder: Path) -> ChosenCut | None:
 
     Raises CheckpointError where there are checkpoints and none can be read.
     """
+    write_chosen_cut(run_folder, None)
     storage = Storage(run_folder / "checkpoints")
     found = newest_readable(storage, lambda folder: (folder, read_whole(storage, folder)[0]))
     chosen = _cut_of(*found) if found else None

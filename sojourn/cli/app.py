@@ -7,6 +7,7 @@ import typer
 import sojourn
 from sojourn.cli.benchmarks import bench
 from sojourn.cli.catalogue import show_list
+from sojourn.cli.checkpointing import checkpoint_run
 from sojourn.cli.configuration import show_config
 from sojourn.cli.diagnosing import examine_run
 from sojourn.cli.evaluation import evaluate_run
@@ -28,6 +29,7 @@ app.command("status")(show_status)
 app.command("top")(show_top)
 app.command("doctor")(examine_run)
 app.command("scale")(scale_run)
+app.command("checkpoint")(checkpoint_run)
 app.command("eval")(evaluate_run)
 app.command("resume")(resume_run)
 app.command("report")(report_run)

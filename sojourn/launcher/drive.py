@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from sojourn.chosen_cut import choose_cut
 from sojourn.config import Config
-from sojourn.errors import SojournError
+from sojourn.errors import CheckpointError, SojournError
 from sojourn.launcher.control import keep_scale, take_scale_request
 from sojourn.launcher.host import Host
 from sojourn.launcher.interrupts import Interrupts
@@ -43,6 +44,7 @@ def drive(
     """
     forget_announcements(run_folder)
     settle_shards(config, run_folder)
+    settle_cut(config, run_folder)
     parts = wire(config, find, read)
     supervisor = Supervisor(config, parts, host, run_folder)
     edges = next(part.edges for part in parts if part.role == "learner")
@@ -58,6 +60,21 @@ def drive(
     if failure or raised:
         raise failure or raised[0]
     return 0
+
+
+def settle_cut(config: Config, run_folder: Path) -> None:
+    """Write which cut the run's shards go back to: that of the checkpoint which the learner will go on from. Says what comes back."""
+    if config.replay.addresses:
+        return  # they run elsewhere, and went on meanwhile
+    try:
+        chosen = choose_cut(run_folder)
+    except CheckpointError as error:
+        LOG.warning("the replay tables go on from their latest snapshots: %s", error)  # the learner will say that it cannot go on
+        return
+    if config.replay.durability == "memory" and (run_folder / "checkpoints").is_dir():
+        LOG.info("replay.durability is memory: there is no table state to come back to, the replay tables begin empty")
+    elif chosen is not None:
+        LOG.info("learner and replay tables go on from checkpoint %s", chosen.label)
 
 
 def settle_shards(config: Config, run_folder: Path) -> None:
