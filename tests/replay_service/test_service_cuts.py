@@ -47,13 +47,11 @@ def slow_record(service: Any, table: str, keys: range) -> dict[int, tuple[bytes,
     return found
 
 
-async def turn_until(stop: asyncio.Event, act: Callable[[], Awaitable[Any]]) -> int:
-    """Act again and again; returns how often."""
-    turns = 0
+async def turn_until(stop: asyncio.Event, turns: list[int], act: Callable[[], Awaitable[Any]]) -> None:
+    """Act again and again. turns: grows by one item a time."""
     while not stop.is_set():
         await act()
-        turns += 1
-    return turns
+        turns.append(len(turns))
 
 
 async def test_a_cut_under_traffic_is_of_one_point(serve: Any, kit: SimpleNamespace) -> None:
@@ -79,13 +77,15 @@ async def test_a_cut_under_traffic_is_of_one_point(serve: Any, kit: SimpleNamesp
             first = rows + 10 * (numbers["message"] - 2)
             await inserts.insert(numbers["message"], kit.body(kit.segment(first_sequence=first)))
 
-        traffic = [asyncio.create_task(turn_until(stop, act)) for act in (set_all, draw, insert)]
+        turns: list[list[int]] = [[], [], []]
+        traffic = [asyncio.create_task(turn_until(stop, *one)) for one in zip(turns, (set_all, draw, insert), strict=True)]
         cuts = []
-        for number in range(6):
-            reply = await cut(service, f"step-{number}")
-            cuts.append((reply, await service.server.shard.tier.store.hash(f"cut:step-{number}")))
+        while len(cuts) < 6 or min(map(len, turns)) < 2:
+            name = f"step-{len(cuts)}"
+            reply = await cut(service, name)
+            cuts.append((reply, await service.server.shard.tier.store.hash(f"cut:{name}")))
         stop.set()
-        assert min(await asyncio.gather(*traffic)) > 1
+        await asyncio.gather(*traffic)
         for reply, pages in cuts:
             counters, found, _, _ = read_snapshot(pages)
             bodies = sorted((page.number, page.body) for page in found)
@@ -111,6 +111,24 @@ async def lease(service: Any, samples: Any, draws: int) -> list[int]:
     return [draw.draw_id for draw in reply.draws]
 
 
+async def insert(inserts: Any, kit: SimpleNamespace, numbers: range) -> None:
+    """Ten steps a message."""
+    for number in numbers:
+        await inserts.insert(number, kit.body(kit.segment(first_sequence=10 * number - 10)))
+
+
+async def draw(samples: Any, draws: int) -> None:
+    await samples.ask(draws, batch_size=16, most=draws)
+    await samples.reply()
+
+
+def assert_goes_on(log: Any, later: Any, more: int) -> None:
+    """A start log that was gone back to has what it had, and so many starts more."""
+    for column in ("duration_s", "kind", "first"):
+        np.testing.assert_array_equal(getattr(later, column)[: len(log.kind)], getattr(log, column))
+    assert len(later.kind) == len(log.kind) + more
+
+
 async def test_a_resumed_shard_has_priorities_times_limiter_leases_and_start_log_of_the_cut(
     serve: Any, kit: SimpleNamespace, tmp_path: Path
 ) -> None:
@@ -118,13 +136,11 @@ async def test_a_resumed_shard_has_priorities_times_limiter_leases_and_start_log
     async with serve(config) as service:
         starts = service.server.shard.starts
         inserts = await service.client.inserts()
-        for number in range(1, 7):
-            await inserts.insert(number, kit.body(kit.segment(first_sequence=10 * number - 10)))
+        await insert(inserts, kit, range(1, 7))
         store = service.server.shard.store
         samples = await service.client.samples()
         await update(service, np.arange(1, 50), np.linspace(0.1, 9.0, 49))
-        await samples.ask(6, batch_size=16, most=6)
-        await samples.reply()
+        await draw(samples, 6)
         queued = await service.client.samples("learner-1")
         learned, unlearned = await lease(service, queued, 2)
 
@@ -138,10 +154,8 @@ async def test_a_resumed_shard_has_priorities_times_limiter_leases_and_start_log
         assert reply.row_number == rows
 
         await update(service, np.arange(1, 50), np.full(49, 0.5))
-        await samples.ask(3, batch_size=16, most=3)
-        await samples.reply()
-        for number in range(7, 10):
-            await inserts.insert(number, kit.body(kit.segment(first_sequence=10 * number - 10)))
+        await draw(samples, 3)
+        await insert(inserts, kit, range(7, 10))
         await service.client.stub.Consumed(
             pb.ConsumedRequest(client_id="learner-1", incarnation=queued.incarnation, table="queue", draw_ids=[learned])
         )
@@ -159,9 +173,7 @@ async def test_a_resumed_shard_has_priorities_times_limiter_leases_and_start_log
         assert state["queue"]["leases"]["handed_back"] == sorted(keys[unlearned].tolist())
         assert state["queue"]["leases"]["keys"] == {}
         [stratum] = service.server.shard.starts.strata
-        for column, known in (("duration_s", log.duration_s), ("kind", log.kind), ("first", log.first)):
-            np.testing.assert_array_equal(getattr(stratum.starts(), column)[: len(known)], known)
-        assert len(stratum.starts().kind) == len(log.kind) + 30
+        assert_goes_on(log, stratum.starts(), more=30)
         # nothing that came after the cut is lost
         late = slow_record(service, "replay", range(rows, rows + 31))
         assert set(late.values()) == {(np.float32(9.0).tobytes(), 0)}
