@@ -44,9 +44,13 @@ class Horizon:
         return found
 
     def in_time(self, starts: np.ndarray, now_s: float) -> np.ndarray:
-        """Which new items may still enter, bool[N]. The others are counted."""
-        lag = np.maximum(0, self._versions.newest - self.versions_of(starts))
-        self._lag[starts] = np.minimum(lag, np.iinfo(np.int32).max)
+        """Which new items may still enter, bool[N]. The others are counted.
+
+        now_s: when they came. Those of an earlier life, read back, entered then: they are judged by what rows say, never more strictly.
+        """
+        versions, most = self.versions_of(starts), np.iinfo(np.int32).max if self._most_lag is None else self._most_lag
+        lag = np.maximum(0, self._versions.newest - versions)
+        self._lag[starts] = np.clip(self._versions.newest_at(now_s) - versions, 0, most)
         fits = np.ones(len(starts), bool)
         if self._most_lag is not None:
             fits &= lag <= self._most_lag

@@ -61,12 +61,12 @@ class StartLogPages:
             "odd": dict(log.odd),
             "numbers": dict(log.window_numbers),
             "whole": self._whole,
+            "versions": [(at_s + ahead_s, version) for at_s, version in versions.changes],
         }
         if self._whole:
             said["windows"] = {pool: (_needed(log, pool) + ahead_s).tolist() for pool in log.pools}
             said["rows_at_window"] = {pool: list(rows) for pool, rows in log.rows_at_window.items()}
             said["strata"] = [_counts(log, number, ahead_s) for number in range(len(log.strata))]
-            said["versions"] = [(at_s + ahead_s, version) for at_s, version in versions.changes]
             said["lives"] = [_life(stream, life, ahead_s) for stream, life in log.lives.items()]
         return said
 
@@ -166,6 +166,14 @@ class StoredStartLog:
         self._said: dict[str, Any] = json.loads(pages[PAGE]) if PAGE in pages else {"whole": False}
         self.next_row: int = self._said.get("next_row", 0)
 
+    def expect(self, versions: Versions, now_s: float, unix_s: float) -> None:
+        """Before rows are read back: say when each version was heard of."""
+        if "epoch_unix_s" in self._said:
+            versions.expect(self._changes(unix_s - self._said["epoch_unix_s"] - now_s))
+
+    def _changes(self, ahead_s: float) -> list[tuple[float, int]]:
+        return [(at_s - ahead_s, version) for at_s, version in self._said.get("versions", ())]
+
     def restore(self, log: StartLog, versions: Versions, now_s: float, unix_s: float) -> None:
         """Put it in the place of what rows before `next_row`, read back, have told the log."""
         said = self._said
@@ -173,14 +181,14 @@ class StoredStartLog:
             return
         log.epoch = Epoch(said["epoch_unix_s"], unix_s - said["epoch_unix_s"] - now_s)
         log.odd, log.window_numbers = Counter(said["odd"]), Counter(said["numbers"])
+        versions.restore(self._changes(log.epoch.ahead_s))
         if said["whole"]:
-            self._restore_estimates(log, versions, log.epoch.ahead_s)
+            self._restore_estimates(log, log.epoch.ahead_s)
 
-    def _restore_estimates(self, log: StartLog, versions: Versions, ahead_s: float) -> None:
+    def _restore_estimates(self, log: StartLog, ahead_s: float) -> None:
         said = self._said
         log.ends = {pool: [end_s - ahead_s for end_s in ends] for pool, ends in said["windows"].items()}
         log.rows_at_window = {pool: deque(rows, MOST_WINDOW_COUNTS) for pool, rows in said["rows_at_window"].items()}
-        versions.restore([(at_s - ahead_s, version) for at_s, version in said["versions"]])
         numbers = [self._restore_stratum(log, number, one, ahead_s) for number, one in enumerate(said["strata"])]
         lives = [_restored_life(one, numbers, ahead_s) for one in said["lives"]]
         for place, lane, watched_s, episode, sequence, is_open, *times in np.frombuffer(self._pages[LANES], "<f8").reshape(-1, 9):

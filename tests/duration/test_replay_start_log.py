@@ -298,6 +298,20 @@ def test_every_estimate_is_the_same_in_a_later_life_on_another_clock(kit):
     assert later.end_window("a", 0.0) == log.end_window("a", 350.0) == 3
 
 
+def test_rows_read_back_are_judged_by_the_versions_that_their_service_had_heard_of(kit):
+    versions, later = Versions(), Versions()
+    for version, at_s in ((3, 100.0), (4, 200.0), (6, 290.0)):
+        versions.learn(version, at_s)
+    stored = StoredStartLog(StartLogPages(lived(kit), whole=False).changed(versions, 77, now_s=300.0, unix_s=5_000.0))
+    stored.expect(later, now_s=50.0, unix_s=5_100.0)  # 350 s behind
+    later.learn(4, -100.0)
+
+    assert [later.newest_at(at_s - 350.0) for at_s in (99.0, 100.0, 199.0, 200.0, 289.0, 295.0)] == [4, 4, 4, 4, 4, 6]
+    assert later.newest == 4
+    stored.restore(Log(kit), later, now_s=50.0, unix_s=5_100.0)
+    assert later.newest == 6
+
+
 def test_only_pages_that_have_grown_are_packed_again(kit):
     log, versions = lived(kit), Versions()
     pages = StartLogPages(log, whole=True)

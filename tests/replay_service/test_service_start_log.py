@@ -64,6 +64,30 @@ async def test_estimates_are_the_same_after_a_restart_though_what_they_are_made_
         assert (log.windows(""), log.odd["odd_age"]) == (1, 1)
 
 
+async def test_how_far_items_were_behind_is_the_same_after_a_restart(serve: Any, kit: SimpleNamespace) -> None:
+    """Rows tell of a version when the first action with it ends; the service had heard of it from the learner before."""
+    table = {"remover": "version_age", "horizon_versions": 9, "limiter": {"samples_per_insert": None, "min_size": 1}}
+    config = kit.config(tables={"replay": table}, replay={"durability": "process"})
+
+    async def lags(service: Any) -> dict[int, int]:
+        samples = await service.client.samples("learner-0")
+        await samples.ask(8, most=8, policy_version=5)
+        _, columns = await samples.reply()
+        return dict(zip(columns["info.policy_version"].tolist(), columns["info.lag"].tolist(), strict=True))
+
+    async with serve(config) as service:
+        stream = await service.client.inserts("actor-0")
+        for number, version in enumerate((1, 2), start=1):
+            segment = kit.segment(lane=number, steps=4, closed=True)
+            segment.policy_version[:] = version
+            await stream.insert(number, kit.body(segment))
+            if version == 1:
+                assert await lags(service) == {1: 0}  # and tells of version 5
+        before = await lags(service)
+    async with serve(config) as service:
+        assert await lags(service) == before == {1: 0, 2: 3}
+
+
 async def test_what_ran_when_the_service_ended_is_known_to_its_next_life(serve: Any, kit: SimpleNamespace) -> None:
     config = kit.config(tables=WINDOW, replay={"durability": "process"})
     async with serve(config) as service:
