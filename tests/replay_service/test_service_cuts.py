@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,6 +16,7 @@ from protos import replay_pb2 as pb
 from replay.cuts import Cut, Cuts, dropped_labels
 from replay.rows import PAGE_ROWS
 from replay.snapshots import read_snapshot
+from replay.stratum import Starts
 from sojourn.chosen_cut import ChosenCut, write_chosen_cut
 
 PROCESS = {"durability": "process"}
@@ -129,56 +131,66 @@ def assert_goes_on(log: Any, later: Any, more: int) -> None:
     assert len(later.kind) == len(log.kind) + more
 
 
+@dataclass(frozen=True)
+class Record:
+    """A shard's tables as they are, written down item by item. starts: of the start log.  leases: keys by draw."""
+
+    rows: int
+    env_steps: int
+    items: dict[str, dict[int, tuple[bytes, int]]]
+    sampled: tuple[float, int]
+    leases: dict[int, list[int]]
+    starts: Starts
+
+    @classmethod
+    def of(cls, service: Any) -> "Record":
+        store = service.server.shard.store
+        rows, [stratum] = store.next_row_number - 1, service.server.shard.starts.strata
+        limiter = store.counters()["tables"]["replay"]["limiter"]
+        return cls(
+            rows,
+            store.env_steps,
+            {table: slow_record(service, table, range(1, rows + 1)) for table in TABLES},
+            (limiter["sampled"], limiter["sampled_items"]),
+            {draw: sorted(keys.tolist()) for draw, keys in store.leases("queue").items()},
+            stratum.starts(),
+        )
+
+
 async def test_a_resumed_shard_has_priorities_times_limiter_leases_and_start_log_of_the_cut(
     serve: Any, kit: SimpleNamespace, tmp_path: Path
 ) -> None:
     config = kit.config(replay=PROCESS, tables=TABLES)
     async with serve(config) as service:
-        starts = service.server.shard.starts
-        inserts = await service.client.inserts()
+        inserts, samples = await service.client.inserts(), await service.client.samples()
         await insert(inserts, kit, range(1, 7))
-        store = service.server.shard.store
-        samples = await service.client.samples()
         await update(service, np.arange(1, 50), np.linspace(0.1, 9.0, 49))
         await draw(samples, 6)
         queued = await service.client.samples("learner-1")
         learned, unlearned = await lease(service, queued, 2)
-
-        rows = store.next_row_number - 1
-        before = {table: slow_record(service, table, range(1, rows + 1)) for table in TABLES}
-        limiter = store.counters()["tables"]["replay"]["limiter"]
-        [stratum] = starts.strata
-        log, env_steps = stratum.starts(), store.env_steps
-        keys = store.leases("queue")
+        then = Record.of(service)
         reply = await cut(service, "step-9", learner_step=9, table="queue", learned_draws=[learned])
-        assert reply.row_number == rows
+        assert (reply.row_number, then.sampled) == (then.rows, (96.0, 96))
 
         await update(service, np.arange(1, 50), np.full(49, 0.5))
         await draw(samples, 3)
         await insert(inserts, kit, range(7, 10))
-        await service.client.stub.Consumed(
-            pb.ConsumedRequest(client_id="learner-1", incarnation=queued.incarnation, table="queue", draw_ids=[learned])
-        )
-        inserted_now = store.facts("replay", 0.0).inserted_items
-    resume(tmp_path, "step-9", rows)
+        used = pb.ConsumedRequest(client_id="learner-1", incarnation=queued.incarnation, table="queue", draw_ids=[learned])
+        await service.client.stub.Consumed(used)
+        inserted_items = service.server.shard.store.facts("replay", 0.0).inserted_items
+    resume(tmp_path, "step-9", then.rows)
     async with serve(config) as service:
-        store = service.server.shard.store
-        assert slow_record(service, "replay", range(1, rows)) == before["replay"]
-        gone = set(keys[learned].tolist())
-        left = {key: state for key, state in before["queue"].items() if key not in gone}
-        assert slow_record(service, "queue", range(1, rows)) == left
-        state = store.counters()["tables"]
-        assert state["replay"]["limiter"]["sampled"] == limiter["sampled"]
-        assert state["replay"]["limiter"]["sampled_items"] == limiter["sampled_items"] == 96
-        assert state["queue"]["leases"]["handed_back"] == sorted(keys[unlearned].tolist())
-        assert state["queue"]["leases"]["keys"] == {}
-        [stratum] = service.server.shard.starts.strata
-        assert_goes_on(log, stratum.starts(), more=30)
+        now, store = Record.of(service), service.server.shard.store
+        went_back = {table: {key: item for key, item in now.items[table].items() if key < then.rows} for table in TABLES}
+        left = {key: item for key, item in then.items["queue"].items() if key not in then.leases[learned]}
+        assert went_back == {"replay": then.items["replay"], "queue": left}
+        assert (now.sampled, now.leases) == (then.sampled, {})
+        assert store.counters()["tables"]["queue"]["leases"]["handed_back"] == then.leases[unlearned]
+        assert_goes_on(then.starts, now.starts, more=30)
         # nothing that came after the cut is lost
-        late = slow_record(service, "replay", range(rows, rows + 31))
-        assert set(late.values()) == {(np.float32(9.0).tobytes(), 0)}
-        assert len(late) == 30
-        assert (store.env_steps, store.facts("replay", 0.0).inserted_items) == (env_steps + 30, inserted_now)
+        late = [item for key, item in now.items["replay"].items() if key >= then.rows]
+        assert (len(late), set(late)) == (30, {(np.float32(9.0).tobytes(), 0)})
+        assert (now.env_steps, store.facts("replay", 0.0).inserted_items) == (then.env_steps + 30, inserted_items)
         granted = await service.client.hello(last_incarnation=inserts.incarnation, inherit_incarnation=inserts.incarnation)
         assert granted.last_message_number == 9
         store.check()
