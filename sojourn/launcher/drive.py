@@ -9,6 +9,7 @@ from pathlib import Path
 from sojourn.chosen_cut import choose_cut
 from sojourn.config import Config
 from sojourn.errors import CheckpointError, SojournError
+from sojourn.launcher.beginning import Loading, beginning
 from sojourn.launcher.control import keep_scale, take_scale_request
 from sojourn.launcher.host import Host
 from sojourn.launcher.interrupts import Interrupts
@@ -49,10 +50,10 @@ def drive(
     supervisor = Supervisor(config, parts, host, run_folder)
     edges = next(part.edges for part in parts if part.role == "learner")
     gauge = Gauge(edges.addresses, run_folder)
-    with monitored(run_folder, config.learners.table, on_progress):
+    with monitored(run_folder, config.learners.table, on_progress), beginning(config, run_folder, edges) as loading:
         failure: SojournError | None = None
         try:
-            reason = _until_over(config, run_folder, supervisor, gauge, interrupts)
+            reason = _until_over(config, run_folder, supervisor, gauge, interrupts, loading)
             LOG.info("the run is over: %s", reason)
         except SojournError as error:
             failure = error
@@ -86,14 +87,23 @@ def settle_shards(config: Config, run_folder: Path) -> None:
     write_shard_list(run_folder, before.scaled(config.replay.shards))
 
 
-def _until_over(config: Config, run_folder: Path, supervisor: Supervisor, gauge: Gauge, interrupts: Interrupts) -> str:
-    """Turn until a rule, a person or the learner ends the run. Returns why."""
+def _until_over(
+    config: Config, run_folder: Path, supervisor: Supervisor, gauge: Gauge, interrupts: Interrupts, loading: Loading | None
+) -> str:
+    """Turn until a rule, a person or the learner ends the run. Returns why.
+
+    loading: what actors wait for; None: nothing.
+    """
     supervisor.hold_back("evaluator")
+    if loading:
+        supervisor.hold_back("actor")
     resharding = Resharding(run_folder, supervisor)
     for returned in supervisor.turns():
         standing = gauge.standing()
         if standing.learner_step > 0 or standing.elapsed_s > EVALUATOR_WAITS_S:
             supervisor.release("evaluator")
+        if loading and loading.over():
+            supervisor.release("actor")
         if interrupts.asked.is_set():
             return "asked to stop"
         if any(name.startswith("learner") for name in returned):

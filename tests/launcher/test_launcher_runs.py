@@ -20,6 +20,8 @@ import psutil
 import pytest
 
 from replay.client import ServiceInfo, service_info
+from minari.data_collector.episode_buffer import EpisodeBuffer
+from minari.dataset.minari_storage import MinariStorage
 from sojourn.config.load import load_config
 from sojourn.errors import INTERRUPTED, SojournError, UnavailableError
 from sojourn.launcher import ask_to_scale
@@ -295,8 +297,26 @@ def test_a_second_interrupt_ends_it_at_once_and_leaves_nothing(story: Story) -> 
     assert story.second_left == []
 
 
-def test_a_serial_run_ends_by_its_steps_with_an_evaluation_and_a_checkpoint(tmp_path: Path) -> None:
-    with launched("serial", tmp_path / "run", "run.env_steps=400") as run:
+def foreign_episodes(folder: Path, episodes: int, steps: int) -> None:
+    """A Minari dataset of Pendulum that somebody else made: nothing in it tells of durations."""
+    environment, rng = gym.make("Pendulum-v1"), np.random.default_rng(7)
+    spaces = {"observation_space": environment.observation_space, "action_space": environment.action_space}
+    storage = MinariStorage.new(folder, **spaces, data_format="hdf5")
+    storage.update_episodes(
+        EpisodeBuffer(
+            observations=rng.uniform(-1.0, 1.0, (steps + 1, 3)).astype(np.float32),
+            actions=rng.uniform(-2.0, 2.0, (steps, 1)).astype(np.float32),
+            rewards=np.zeros(steps),
+            terminations=np.zeros(steps, bool),
+            truncations=np.arange(steps) == steps - 1,
+        )
+        for _ in range(episodes)
+    )
+
+
+def test_a_serial_run_begins_with_given_experience_and_ends_by_its_steps(tmp_path: Path) -> None:
+    foreign_episodes(tmp_path / "given", episodes=3, steps=50)
+    with launched("serial", tmp_path / "run", "run.env_steps=500", f"replay.initial={tmp_path / 'given'}") as run:
         out, err = run.process.communicate(timeout=DEADLINE_S)
         assert (run.process.returncode, out, err) == (0, "", "")
         evaluations = (run.folder / "evaluations.jsonl").read_text().splitlines()
@@ -310,6 +330,11 @@ def test_a_killed_launcher_leaves_no_process_and_the_run_can_go_on(tmp_path: Pat
     folder = tmp_path / "run"
     with launched(how, folder) as run:
         run.until(lambda: run.learner_step() > 0 and any((folder / "checkpoints").glob("step_*")))
+        began = json.loads((run.folder / "initial.json").read_text())
+        assert (began["steps"], began["finished"]) == (150, True)
+        said = (run.folder / "logs" / "serial.log").read_text()
+        assert "tells no durations: each of its actions counts as 1 s" in said
+        assert said.index("150 steps of") < said.index("actor-0 starts")
         before, left = run.info(), run.descendants()
         run.process.kill()
         run.process.wait()
