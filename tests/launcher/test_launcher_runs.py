@@ -16,12 +16,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import gymnasium as gym
+import numpy as np
 import psutil
 import pytest
-
-from replay.client import ServiceInfo, service_info
 from minari.data_collector.episode_buffer import EpisodeBuffer
 from minari.dataset.minari_storage import MinariStorage
+
+from replay.client import ServiceInfo, service_info
 from sojourn.config.load import load_config
 from sojourn.errors import INTERRUPTED, SojournError, UnavailableError
 from sojourn.launcher import ask_to_scale
@@ -319,6 +321,11 @@ def test_a_serial_run_begins_with_given_experience_and_ends_by_its_steps(tmp_pat
     with launched("serial", tmp_path / "run", "run.env_steps=500", f"replay.initial={tmp_path / 'given'}") as run:
         out, err = run.process.communicate(timeout=DEADLINE_S)
         assert (run.process.returncode, out, err) == (0, "", "")
+        began = json.loads((run.folder / "initial.json").read_text())
+        assert (began["steps"], began["finished"]) == (150, True)
+        said = (run.folder / "logs" / "serial.log").read_text()
+        assert "tells no durations: each of its actions counts as 1 s" in said
+        assert said.index("150 steps of") < said.index("actor-0 starts")
         evaluations = (run.folder / "evaluations.jsonl").read_text().splitlines()
         assert json.loads(evaluations[-1])["env_steps"] > 0
         assert list((run.folder / "checkpoints").iterdir())
@@ -330,11 +337,6 @@ def test_a_killed_launcher_leaves_no_process_and_the_run_can_go_on(tmp_path: Pat
     folder = tmp_path / "run"
     with launched(how, folder) as run:
         run.until(lambda: run.learner_step() > 0 and any((folder / "checkpoints").glob("step_*")))
-        began = json.loads((run.folder / "initial.json").read_text())
-        assert (began["steps"], began["finished"]) == (150, True)
-        said = (run.folder / "logs" / "serial.log").read_text()
-        assert "tells no durations: each of its actions counts as 1 s" in said
-        assert said.index("150 steps of") < said.index("actor-0 starts")
         before, left = run.info(), run.descendants()
         run.process.kill()
         run.process.wait()
