@@ -32,7 +32,7 @@ def pools(size: Size, rng: np.random.Generator) -> Mapping[str, float]:
     batch_size = size.of(64, 8)  # what is left over at the end comes from one pool, so it must be little
     with World(tables, labels=KINDS, seed=0) as world:
         fleets, warm_up = [_pool(world, pool, rng) for pool in POOLS_S], 0
-        for tick in range(WARM_UP + size.of(100, 12)):
+        for tick in range(WARM_UP + size.of(100, 7)):
             if tick == WARM_UP:
                 warm_up = -(-world.items("none") // batch_size)
             until_s = world.clock.now_s + TICK_S

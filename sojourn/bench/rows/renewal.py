@@ -26,7 +26,7 @@ def two_actions(rng: np.random.Generator, p_slow: float = 0.5, fast_s: float = F
 
 def renewal(size: Size, rng: np.random.Generator) -> Mapping[str, float]:
     """Shares of the slow action among the first items consumed, by weight; the farthest inclusion weight from 1."""
-    consumed = size.of(20_000, 2_000)
+    consumed = size.of(20_000, 640)
     tables = {weight: {"duration": {"weight": weight}} for weight in WEIGHTS}
     with World(tables, labels=("slow",), seed=0) as world:
         lanes = Lanes(world, LANES, lambda lane, now_s: two_actions(rng))

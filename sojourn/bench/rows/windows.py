@@ -109,7 +109,7 @@ def window(size: Size, rng: np.random.Generator) -> Mapping[str, float]:
     """Slow share and mean reward by weight."""
     tables = {weight: {"duration": {"weight": weight, "rule": "window"}} for weight in ("none", "linear", "inclusion")}
     with World(tables, labels=("slow", "reward"), seed=0) as world:
-        in_windows(world, [Lanes(world, LANES, slow_or_fast(rng))], size.of(200, 10), WINDOW_S)
+        in_windows(world, [Lanes(world, LANES, slow_or_fast(rng))], size.of(200, 6), WINDOW_S)
         found = {weight: averaged(world, weight) for weight in tables}
     return {"slow share raw": found["none"].of(0)} | {f"E[R] {weight}": averages.of(1) for weight, averages in found.items()}
 
@@ -156,7 +156,7 @@ def episodes(size: Size, rng: np.random.Generator) -> Mapping[str, float]:
         return Attempt(length(rng, SLOW_S if rng.random() < 0.5 else FAST_S), labels, last=step[lane] == EPISODE_STEPS)
 
     with World(tables, labels=("first", "second", "third"), seed=0) as world:
-        in_windows(world, [Lanes(world, LANES, choose)], size.of(40, 6), EPISODE_WINDOW_S)
+        in_windows(world, [Lanes(world, LANES, choose)], size.of(40, 3), EPISODE_WINDOW_S)
         found = {rule: averaged(world, rule) for rule in tables}
     return {
         f"step {label + 1} by {rule}": averages.of(label) for rule, averages in found.items() for label in range(EPISODE_STEPS)
