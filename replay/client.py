@@ -4,6 +4,7 @@ Actors use `ActorConnection`, learners `LearnerConnection`, everybody `service_i
 """
 
 from replay.actor_connection import ActorConnection
+from replay.archived_items import ArchivedItems
 from replay.cutting import Wanted
 from replay.exported import ExportedRows, exported_rows
 from replay.facts import ReplayFacts, TableFacts
@@ -13,6 +14,7 @@ from replay.manifest import LearnerLife, PublishedVersion, TrainedBatch, lineage
 from replay.manifest_reading import Manifest
 from replay.manifest_writer import ManifestWriter
 from replay.open_table import OpenTable, open_table
+from replay.origins import origins
 from replay.placement import shard_for
 from replay.service_info import ClientInfo, ServiceInfo, TableInfo, service_info
 from replay.spill import SpillSettings
@@ -20,6 +22,7 @@ from replay.weighting import Weighting
 
 __all__ = [
     "ActorConnection",
+    "ArchivedItems",
     "ClientInfo",
     "ExportedRows",
     "LaneCounts",
@@ -41,6 +44,7 @@ __all__ = [
     "Weighting",
     "exported_rows",
     "lineage_folder",
+    "origins",
     "open_table",
     "service_info",
     "shard_for",

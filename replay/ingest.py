@@ -149,6 +149,8 @@ class Ingest:
 
         Many small chunks take more than their rows, so a tier can be over its budget before the tables are full.
         """
+        if self._shard.archiver is not None:
+            await self._shard.archiver.until_room()
         store = self._shard.serving_store()
         while self._shard.over_budget:
             if not store.shed():
@@ -165,6 +167,8 @@ class Ingest:
         self._shard.metrics.counter("sojourn_replay_commit_messages").inc(len(group.entries))
         for chunk in group.chunks:
             self._shard.holdings.add(chunk.first_row, len(chunk.body))
+        if self._shard.archiver is not None and self._shard.schema is not None:
+            self._shard.archiver.offer(group.chunks, self._shard.schema)
 
     async def _apply(self, group: Group) -> None:
         """Store the rows, cut finished lanes, and acknowledge. What is durable is applied whatever became of its call.

@@ -103,6 +103,9 @@ class Rebuild:
         now_s = self._shard.clock.now_s() - age_s
         appended = self._shard.append(store, rows, chunk.stream, now_s, chunk.held_s, chunk.first_row)
         self._shard.holdings.add(chunk.first_row, len(chunk.body))
+        if self._shard.archiver is not None:
+            self._shard.archiver.offer([chunk], schema)
+            await self._shard.archiver.until_room()
         self._shard.holdings.free(appended.freed_chunks)
 
         return None

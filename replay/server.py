@@ -15,6 +15,9 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from protos import replay_pb2_grpc as rpc_replay
+from replay.archive import archive_folder
+from replay.archiver import Archiver
+from replay.fences import field_of
 from replay.ingest import Ingest
 from replay.kernels import compile_all
 from replay.observe import keep_observing
@@ -110,6 +113,17 @@ class ReplayServer:
 
     async def _recover_and_work(self) -> None:
         await asyncio.to_thread(compile_all)  # loading them takes 0.4 s, and would hold the loop up at the first insert
+        if self._tier is not None and self._config.lineage == "full":
+            self.shard.archiver = self._make_archiver(self._tier)
+            await all_or_first_failure(self._recover_and_serve(), self.shard.archiver.run())
+        else:
+            await self._recover_and_serve()
+
+    def _make_archiver(self, tier: DurableTier) -> Archiver:
+        folder = archive_folder(self._run_folder)
+        return Archiver(folder, self.shard.index, lambda stream: tier.store.client(field_of(stream)), self.shard.metrics)
+
+    async def _recover_and_serve(self) -> None:
         if self._tier is not None:
             await Rebuild(self.shard, self._tier, chosen_cut(self._run_folder)).run()
         obey(self.shard, self._retired())
@@ -141,6 +155,8 @@ class ReplayServer:
     async def _finish(self) -> None:
         await self._ingest.drain()
         await self._snapshots.save()
+        if self.shard.archiver is not None:
+            await self.shard.archiver.flush()
 
     async def stop_embedded(self) -> None:
         """End the embedded server as well: the run ends, not only this life of the service."""

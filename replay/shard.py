@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from replay.admission import Admission
 from replay.answers import Appended, Stream
+from replay.archiver import Archiver
 from replay.arrow import SYSTEM_COLUMNS, stored_columns
 from replay.client_records import ClientRecords, Counts, Running
 from replay.expectation import Expectation
@@ -73,7 +74,7 @@ class Shard:
 
     samplers, inserters: those who wait for rows or credits, and for room.
     estimates: whether any table's weight is estimated from the start log.
-    tier: None at level `memory`.  recovering: what is being read back, "" once it is served.
+    tier: None at level `memory`.  archiver: None but with `lineage: full`.  recovering: what is being read back, "" once it is served.
     """
 
     def __init__(self, config: Config, *, run_id: str, index: int, incarnation: int, metrics: Metrics, clock: Clock) -> None:
@@ -87,6 +88,7 @@ class Shard:
         self.schema: Schema | None = None
         self.store: Store | None = None
         self.tier: DurableTier | None = None
+        self.archiver: Archiver | None = None
         self.fences = Fences()
         self.clients = ClientRecords()
         self.counts = ShardCounts()
@@ -228,7 +230,11 @@ class Shard:
         """Chunks of which nothing is held any more; the next commit deletes them."""
         if self.store is not None:
             self.holdings.free(self.store.take_freed_chunks())
-        return self.holdings.take_freed()
+        freed = self.holdings.take_freed()
+        if self.archiver is not None:
+            freed, kept = self.archiver.deletable(freed)
+            self.holdings.put_back(kept)
+        return freed
 
     @property
     def over_budget(self) -> bool:
@@ -243,6 +249,8 @@ class Shard:
         """ "ok", "down: reason", "full: reason" or "none"."""
         if self.tier is not None and self.over_budget:
             return f"full: chunks take {self.holdings.bytes} of {self.config.replay.redis_memory_bytes} bytes (replay.redis_memory_bytes)"
+        if self.archiver is not None and self.archiver.status != "ok":
+            return f"full: {self.archiver.status}"
         return "none" if self.tier is None else self.tier.status
 
 

@@ -240,6 +240,10 @@ class Store:
         self._collect()
         return left
 
+    def gather(self, table: str, keys: np.ndarray) -> Columns:
+        """Columns [N, ...] of items uint64[N], as a draw gives them. Raises ValidationError naming one that is not held."""
+        return self._table(table).gather(keys)
+
     def hold_starts_after(self, started_s: float) -> None:
         """Tables with `order: start` hand out no item that started after this (the oldest running action's start; inf: none runs)."""
         for table in self._tables.values():

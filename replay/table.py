@@ -25,6 +25,7 @@ from replay.versions import Versions
 from replay.windows import ItemShape
 from sojourn.columns import Schema
 from sojourn.config.schema import TableSettings
+from sojourn.errors import ValidationError
 from sojourn.experience import Columns
 from sojourn.plugins import resolve
 
@@ -207,6 +208,16 @@ class Table:
         draws = [self._hand_out(positions[at : at + size], keys[at : at + size]) for at in range(0, len(keys), size)]
         self._retire(positions, times)
         return Drawn(columns, keys, draws)
+
+    def gather(self, keys: np.ndarray) -> Columns:
+        """Columns [N, ...] of live items uint64[N], as a draw gives them. Raises ValidationError naming one that is not there."""
+        slab = self.items.slab
+        positions = slab.index.find(keys.astype(np.int64))
+        there = positions >= 0
+        there[there] = self.items.is_live(positions[there])
+        for key in keys[~there][:1]:
+            raise ValidationError(f"table {self.name!r} holds no item {key}")
+        return self._plan.gather(slab.blocks, slab.arena, self.items.arrays, positions, 0.0)
 
     def _tasks(self, columns: Columns) -> np.ndarray:
         """Task label of each item's first step, 0 where no task column is declared. int64[N]."""

@@ -12,6 +12,8 @@ from sojourn.cli.configuration import show_config
 from sojourn.cli.diagnosing import examine_run
 from sojourn.cli.evaluation import evaluate_run
 from sojourn.cli.exporting import export_run
+from sojourn.cli.learning_again import learn_again
+from sojourn.cli.lineage import show_lineage
 from sojourn.cli.reporting import report_run
 from sojourn.cli.scaling import scale_run
 from sojourn.cli.training import resume_run, train_run
@@ -34,6 +36,8 @@ app.command("eval")(evaluate_run)
 app.command("resume")(resume_run)
 app.command("report")(report_run)
 app.command("export")(export_run)
+app.command("lineage")(show_lineage)
+app.command("replay-learner")(learn_again)
 app.add_typer(bench, name="bench")
 app.command("config")(show_config)
 app.command("list")(show_list)
