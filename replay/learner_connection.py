@@ -101,7 +101,7 @@ class LearnerConnection:
         self._batch_size = learner.batch_size
         self._reads_start_logs = reads_start_log(table_settings)
         self._weigher = Weigher(table_settings, total_env_steps, learner.ess_floor)
-        self._meter = LearnerMeter(metrics or Metrics("learner"), self._shards_down, self._queued)
+        self._meter = LearnerMeter(metrics or Metrics("learner"), self._shards_down, lambda: self.queued_batches)
         self._now_s = now_s
         self._arrived = threading.Condition()
         self._fault: SojournError | None = None
@@ -236,6 +236,11 @@ class LearnerConnection:
         """Connections made to shards so far: it rises with each reconnect."""
         return sum(shard.link.sessions for shard in self._shards)
 
+    @property
+    def queued_batches(self) -> int:
+        """Draws of all shards that have come and were not taken."""
+        return sum(shard.stream.queued for shard in self._shards)
+
     def close(self) -> None:
         """Send what waits, hand unused leases back and end."""
         self._closed.set()
@@ -301,9 +306,6 @@ class LearnerConnection:
 
     def _shards_down(self) -> int:
         return sum(not shard.link.connected for shard in self._shards)
-
-    def _queued(self) -> int:
-        return sum(shard.stream.queued for shard in self._shards)
 
     def _may_draw(self) -> bool:
         """Whether samples, granted ones included, stay below ratio x inserts summed over the shards. One shard sees to it itself."""

@@ -20,7 +20,7 @@ import numpy as np
 
 from replay.client import LaneCounts, LearnerConnection
 from sojourn.bench.measured import Measured, here
-from sojourn.bench.world import DEADLINE_S, RUN_ID, World
+from sojourn.bench.world import DEADLINE_S, RUN_ID, World, eventually
 from sojourn.config.load import dump_config
 from sojourn.experience import EndKind, Segment
 from sojourn.roles import announced_address
@@ -31,8 +31,9 @@ SEGMENT_STEPS = 100
 ACTION_S = 1.0
 FAR_S = 1e6
 BATCH = 256
-SLICES = 4  # of a turn
-SLICE = 500  # batches of one table, then of the other: of what is prefetched at its end, the other one pays a thirtieth
+AHEAD = 64  # batches that are prefetched
+SLICES = 8  # of a turn
+SLICE = 250  # batches of one table, then of the other: shorter than a machine is equally fast
 TURNS = 5
 MOST = 1.05
 COMMAND = "sojourn bench duration-price"
@@ -97,12 +98,12 @@ def prices(turns: int = TURNS, slices: int = SLICES, batches: int = SLICE) -> It
     """One rule after the other."""
     with serving() as (world, service_pid):
         fill(world)
-        learners = {name: world.learner(name, BATCH) for name in TABLES}
+        learners = {name: world.learner(name, BATCH, ahead=AHEAD) for name in TABLES}
         spending = Spending(service_pid)
         plain = learners.pop("none")
         for name, learner in learners.items():
             for connection in (plain, learner):
-                spending.of(connection, batches)  # prefetched batches cost nothing, compiled code and curves cost once
+                spending.of(connection, batches)  # compiled code and curves cost once
             pairs = [in_turn(spending, plain, learner, slices, batches) for _ in range(turns)]
             ratios = tuple(round(weighted / bare, 4) for bare, weighted in pairs)
             batch_ms = round(1e3 * statistics.median(weighted for _, weighted in pairs) / (slices * batches), 4)
@@ -117,14 +118,21 @@ class Spending:
         self._service_clock = (~service_pid << 3) | 2  # as clock_getcpuclockid(3) does: in nanoseconds, not in hundredths
 
     def of(self, learner: LearnerConnection, batches: int) -> float:
-        """Seconds until so many batches more were taken."""
+        """Seconds for so many batches more: until they were taken, and as many prefetched again."""
+        prefetched(learner)
         began_s = self._now_s()
         for _ in range(batches):
             learner.sample(DEADLINE_S)
+        prefetched(learner)
         return self._now_s() - began_s
 
     def _now_s(self) -> float:
         return time.process_time() + time.clock_gettime(self._service_clock)
+
+
+def prefetched(learner: LearnerConnection) -> None:
+    """Wait until nothing is left to prefetch. Raises DeadlineError if that is not in time."""
+    eventually(lambda: learner.queued_batches >= AHEAD, f"{AHEAD} batches to be prefetched")
 
 
 def in_turn(
