@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from replay.facts import TableFacts, merge_facts
-from replay.inclusion import inclusion_weights, kept_share, pool_factor, with_errors
+from replay.inclusion import inclusion_weights, kept_share, period_of, pool_factor, with_errors
 from replay.start_summary import StartSummary, start_rates
 from replay.weighting import Weigher
 from sojourn.config.schema import TableSettings
+from sojourn.errors import ConfigError
 from sojourn.experience import SampleInfo
 
 
@@ -69,6 +70,14 @@ def test_staleness_weighs_by_the_chance_that_so_few_updates_passed():
     assert weights == pytest.approx([2.0])
 
 
+def test_a_period_is_that_of_the_shards_that_know_one_however_short():
+    shards = (StartSummary(period_s=0.5), StartSummary(), StartSummary(period_s=1.5))
+    assert period_of(shards) == 1.0
+    assert period_of(shards[:2]) == 0.5
+    assert period_of(shards[1:2]) == 0.0
+    assert kept_share(np.array([2.0, 2.25]), 4.0, 0.5) == pytest.approx([1.0, 0.5])
+
+
 def test_before_a_second_version_nothing_is_stale():
     assert inclusion_weights(info([1.0], start_age_s=[45.0]), facts("staleness", [], horizon=4.0)) == pytest.approx([1.0])
 
@@ -82,6 +91,29 @@ def test_episode_windows_weigh_by_the_time_since_the_episodes_start():
     said = facts("episode_window", [stratum(**windows(1.0, 2.0, 3.0, 4.0))])
     weights = inclusion_weights(info([1.0, 1.0], episode_elapsed_s=[2.0, 4.0]), said)
     assert weights == pytest.approx([4 / 3, 4.0])
+
+
+def test_what_the_door_has_not_seen_has_no_weight():
+    curve = stratum(**windows(1.0, 2.0, 3.0, 4.0))
+    of_unknown_stratum = inclusion_weights(info([1.0, 3.0, 3.0], stratum=[0, 0, 1]), facts("window", [curve]))
+    assert of_unknown_stratum == pytest.approx([1.0, 2.0, np.nan], nan_ok=True)
+
+    unseen = {"episode_elapsed_s": [2.0, np.nan, 4.0]}
+    assert inclusion_weights(info([1.0] * 3, **unseen), facts("episode_window", [curve])) == pytest.approx(
+        [4 / 3, np.nan, 4.0], nan_ok=True
+    )
+    other = stratum("other", **windows(2.0, 3.0))
+    weights, errors = with_errors(info([1.0] * 3, stratum=[1, 1, 0], **unseen), facts("episode_window", [curve, other]))
+    assert weights == pytest.approx([1.0, np.nan, 4.0], nan_ok=True)
+    assert errors == pytest.approx([0.0, np.nan, 3**0.5 / 2], nan_ok=True)
+    assert np.isnan(with_errors(info([1.0], stratum=[7]), facts("window", [curve, other]))[1])
+
+
+def test_a_rule_without_a_weight_is_refused_with_what_to_set():
+    with pytest.raises(
+        ConfigError, match=r"'whim', for which there is no inclusion weight; set its duration.weight to none or linear$"
+    ):
+        inclusion_weights(info([1.0]), facts("whim"))
 
 
 def test_crashes_weigh_by_the_survival_of_the_crash_time():
@@ -156,6 +188,14 @@ def test_pools_weigh_by_share_times_lane_seconds_a_completion_over_lanes():
     assert factor[1] / factor[0] == pytest.approx(10.0 / 3.0)
 
 
+def test_items_of_pools_that_no_summary_names_have_no_factor():
+    said = facts("one", [stratum("quick", lane_seconds=64_000.0, completions=25_600, span_s=2_000.0)])
+    known = 2.5 / 32  # seconds a completion over lanes
+    assert pool_factor(info([1.0] * 2, stratum=[0, 0]), said) == pytest.approx([known, known])
+    assert pool_factor(info([1.0] * 2, stratum=[0, 7]), said) == pytest.approx([known, np.nan], nan_ok=True)
+    assert np.isnan(pool_factor(info([1.0] * 2, stratum=[7, 7]), said)).tolist() == [True, True]
+
+
 def test_speed_classes_of_a_pool_share_its_weight():
     """Slower actors of one task law need no weight: both classes get their pool's."""
     pools = [
@@ -196,6 +236,33 @@ def test_start_rates_of_two_shards_add_up_on_the_learners_clock():
     [both] = start_rates((one, other))
 
     assert both.at(np.array([20.0, 80.0])) == pytest.approx([1.0, 1.0], rel=0.01)  # over their mean, which is 20 a second
+
+
+def starts(pool: str, clock_s: float, *per_second: int) -> dict:
+    """So many starts in each second, evenly, on a service's clock."""
+    time = np.concatenate([second + np.arange(rate) / rate for second, rate in enumerate(per_second) if rate])
+    return stratum(pool, time=(time + clock_s).tolist(), count=np.arange(1, len(time) + 1).tolist())
+
+
+def started(*summaries: StartSummary) -> TableFacts:
+    return TableFacts(name="replay", inclusion_rule="start_rate", start_log=summaries)
+
+
+def test_starts_are_told_on_the_clock_of_their_shard():
+    """10 a second, then 30 as the second shard's begin: weights 20 / 10 and 20 / 30, whatever either clock shows."""
+    first = StartSummary((starts("", 700.0, *[10] * 100),), clock_s=700.0)
+    second = StartSummary((starts("", 5_000.0, *[0] * 50, *[20] * 50),), clock_s=5_000.0)
+    items = info([1.0] * 4, shard=[0, 0, 1, 1], start_s=[725.0, 775.0, 5_025.0, 5_075.0])
+    assert inclusion_weights(items, started(first, second)) == pytest.approx([2.0, 2 / 3, 2.0, 2 / 3], rel=0.03)
+    alone = StartSummary((starts("", 5_000.0, *[10] * 50, *[30] * 50),), clock_s=5_000.0)
+    items = info([1.0] * 2, start_s=[5_025.0, 5_075.0])
+    assert inclusion_weights(items, started(alone)) == pytest.approx([2.0, 2 / 3], rel=0.03)
+
+
+def test_each_stratum_has_its_own_start_rate_and_an_unknown_one_none():
+    both = StartSummary((starts("even", 0.0, *[20] * 100), starts("odd", 0.0, *[10] * 50, *[30] * 50)))
+    items = info([1.0] * 4, stratum=[0, 1, 1, 7], start_s=[25.0, 25.0, 75.0, 25.0])
+    assert inclusion_weights(items, started(both)) == pytest.approx([1.0, 2.0, 2 / 3, np.nan], rel=0.03, nan_ok=True)
 
 
 def test_the_relative_error_is_that_of_the_binomial_share_by_clusters():

@@ -4,12 +4,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from replay.ess_floor import EssFloor, largest_exponent
 from replay.facts import TableFacts
+from replay.inclusion import ones
 from replay.normaliser import RunningMean, normalise
 from replay.weighting import Weigher, annealed, effective_shares, importance_weights
 from sojourn.config.schema import TableDurationSettings, TableSettings
@@ -47,6 +48,7 @@ def test_importance_weights_are_n_times_p_to_the_minus_exponent():
     assert importance_weights(probability, 4, 1.0) == pytest.approx([0.5, 1.0, 1.0])
     assert importance_weights(probability, 4, 0.5) == pytest.approx([0.70710678, 1.0, 1.0])
     assert importance_weights(probability, 4, 0.0) == pytest.approx([1.0, 1.0, 1.0])
+    assert importance_weights(probability, 4, 0.5).dtype == np.float32
 
 
 def test_an_importance_exponent_outside_its_range_is_refused_with_its_value():
@@ -91,6 +93,7 @@ def test_factors_multiply_to_the_loss_weight():
     assert weighted.capped == 0
 
 
+@settings(deadline=None)
 @given(
     durations=arrays(np.float64, (3, 4), elements=st.one_of(st.sampled_from([0.0, 1e-300, 1e-6, 1e300]), st.floats(0.0, 1e6))),
     weight=st.sampled_from(["none", "linear", "inclusion"]),
@@ -113,6 +116,11 @@ def test_a_weighting_from_outside_and_a_floor_see_batch_by_batch(weight: str, es
     assert not Weigher(table(weight), 1, ess_floor).takes_several
 
 
+def test_without_a_floor_weights_are_raised_to_one():
+    assert Weigher(table("linear"), 1).exponent == 1.0
+    assert Weigher(table("linear"), 1).takes_several
+
+
 def test_fifo_tables_have_no_priority_factor():
     weighted = Weigher(table("none", sampler="fifo"), 100).weigh({}, info([0.5, 0.1], [1.0, 2.0]), FACTS)
 
@@ -125,6 +133,36 @@ def test_a_weight_is_cut_at_the_cap_and_counted():
 
     assert factor == pytest.approx(np.array([[1 / 3, 1 / 3, 1 / 3, 2.0], [1.0] * 4]))
     assert (list(capped), list(repaired)) == ([1, 0], [0, 0])
+
+
+def test_a_weight_at_the_cap_is_not_cut():
+    factor, capped, _ = normalise(np.array([[2.0] * 4, [4.0, 2.0, 6.0, 2.0]]), RunningMean(), cap=2.0)
+
+    assert factor.tolist() == [[1.0] * 4, [2.0, 1.0, 2.0, 1.0]]
+    assert factor.dtype == np.float32
+    assert list(capped) == [0, 1]
+
+
+def test_weights_whose_mean_has_no_reciprocal_are_zero_and_the_largest_is_good():
+    tiny, _, _ = normalise(np.array([[1e-31, 1e-31]]), RunningMean(), cap=2.0)
+    large, _, repaired = normalise(np.array([[1e30, 1e30, 1.1e30]]), RunningMean(), cap=2.0)
+
+    assert tiny.tolist() == [[0.0, 0.0]]
+    assert large == pytest.approx(np.ones((1, 3)))
+    assert repaired == [1]
+
+
+def test_a_batch_of_bad_weights_alone_counts_as_ones():
+    mean = RunningMean()
+
+    factor, _, repaired = normalise(np.array([[np.nan, -1.0]]), mean, cap=2.0)
+
+    assert (factor.tolist(), repaired, mean.before(0.0)) == ([[1.0, 1.0]], [2], 1.0)
+
+
+def test_the_factor_of_nothing_lost_is_shared_and_cannot_be_written():
+    assert ones(3) is ones(3)
+    assert (ones(3).dtype, ones(3).flags.writeable) == (np.float32, False)
 
 
 def test_bad_weights_count_as_average_ones_and_poison_no_mean():
@@ -156,6 +194,7 @@ def test_behind_weights_of_zero_alone_a_batch_is_scaled_by_itself_and_capped():
     assert weigher.weigh({}, something, FACTS).loss_weight == pytest.approx([0.0, 0.0, 1.0, 2.0])
 
 
+@settings(deadline=None)
 @given(
     durations=arrays(np.float64, (3, 4), elements=st.one_of(st.sampled_from([0.0, 1e-300, 1e-6, 1e5, 1e300]), st.floats())),
     single=st.booleans(),
@@ -204,6 +243,7 @@ def test_effective_share_of_duration_weights_is_the_harmonic_over_the_arithmetic
 
 def test_no_weight_at_all_has_no_effective_share():
     assert effective_shares(np.zeros((1, 3))) == [0.0]
+    assert effective_shares(np.full((1, 3), 2.0**-10)) == [1.0]  # however small they are
 
 
 def test_the_floor_needs_the_exponent_that_the_theory_names():
@@ -211,6 +251,7 @@ def test_the_floor_needs_the_exponent_that_the_theory_names():
     log_weight = np.log(np.array([1.0] * 20 + [20.0]))
 
     assert largest_exponent(log_weight, 0.3) == pytest.approx(0.83, abs=0.005)
+    assert largest_exponent(log_weight + 500.0, 0.3) == pytest.approx(0.83, abs=0.005)  # shares know no scale
     assert largest_exponent(log_weight, 0.1) == 1.0
 
 
@@ -224,6 +265,29 @@ def test_the_floor_is_chosen_from_earlier_batches_and_keeps_the_share_above_it()
     assert first.ess_share == pytest.approx(0.181, abs=5e-4)
     assert second.ess_share == pytest.approx(0.3, abs=2e-3)
     assert weigher.exponent == pytest.approx(0.83, abs=0.005)
+
+
+def test_the_floor_is_chosen_again_only_now_and_then_from_all_that_it_remembers():
+    floor, even, uneven = EssFloor(0.3), np.ones(21), np.array([1.0] * 20 + [40.0])
+
+    floor.temper({"duration": even})
+    for _ in range(31):
+        floor.temper({"duration": uneven})
+        assert floor.exponent == 1.0
+    floor.temper({"duration": uneven})
+
+    assert floor.exponent == largest_exponent(np.log(np.concatenate([even, *[uneven] * 32])), 0.3)
+
+
+def test_the_floor_remembers_no_bad_weights_and_is_silent_about_them():
+    floor, good = EssFloor(0.3), [1.0] * 20 + [20.0]
+
+    floor.temper({"duration": np.array([*good, 0.0, np.inf, np.nan, -1.0])})
+    with np.errstate(invalid="raise"):
+        tempered = floor.temper({"duration": np.array([-1.0, 4.0])})["duration"]
+
+    assert floor.exponent == largest_exponent(np.log(good), 0.3)
+    assert tempered == pytest.approx([np.nan, 4.0**floor.exponent], nan_ok=True)
 
 
 @pytest.mark.parametrize("floor", [0.0, 1.0, -0.5])
@@ -284,7 +348,10 @@ def test_a_weighting_may_return_any_numbers(own_weightings: str):
 
 
 def test_a_weighting_that_asks_for_a_column_that_is_not_there_hears_which_there_are(own_weightings: str):
-    with pytest.raises(ConfigError, match=r"own_weightings:by_cost' raised KeyError: 'cost'; it gets columns duration_s, reward"):
+    with pytest.raises(
+        ConfigError,
+        match=r"raised KeyError: 'cost'; it gets columns duration_s, reward, the facts of the draws and those of the table$",
+    ):
         Weigher(table(f"{own_weightings}:by_cost"), 100).weigh(
             {"reward": np.ones(2), "duration_s": np.ones(2)}, info([0.25] * 2, [1.0, 1.0]), FACTS
         )
