@@ -21,6 +21,7 @@ from sojourn.monitor.durations import DurationReckoner, DurationRecord
 from sojourn.monitor.keeping import Keeping
 from sojourn.monitor.progress import Progress
 from sojourn.run_folder import create_run
+from tests.waiting import eventually
 
 
 @contextmanager
@@ -37,7 +38,16 @@ def durations(record: Progress) -> DurationRecord:
     return DurationReckoner("replay").record(record.time_s, record.elapsed_s)
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # TensorBoard's writer; see the next test
+@pytest.fixture
+def _quiet_writers(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """TensorBoard's writer dies of a full disk on a thread of its own (see the next test), and not always before the test is over."""
+    monkeypatch.setattr(threading, "excepthook", lambda said: None)
+    before = set(threading.enumerate())
+    yield
+    eventually(lambda: set(threading.enumerate()) <= before)
+
+
+@pytest.mark.usefixtures("_quiet_writers")
 def test_what_cannot_be_kept_is_left_out_and_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with Keeping(tmp_path) as keeping:
         with full(room_bytes=10), caplog.at_level(logging.WARNING):
