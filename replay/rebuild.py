@@ -57,8 +57,9 @@ class Rebuild:
         stored = await self._tier.store.pages()
         counters, pages, self._shard.counts, self._shard.clients = read_snapshot(stored)
         store.restore(counters, pages)
-        starts: StoredStartLog | None = StoredStartLog(stored)
-        starts.expect(store.versions, self._shard.clock.now_s(), self._shard.clock.unix_s())
+        known = StoredStartLog(stored)
+        known.expect(store.versions, self._shard.clock.now_s(), self._shard.clock.unix_s())
+        starts: StoredStartLog | None = known
         async for chunk in self._tier.store.chunks():
             if starts is not None and chunk.first_row >= starts.next_row:
                 self._restore_starts(starts, store)
