@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 
-import numpy as np
-
 from protos import replay_pb2 as pb
 from replay.courier import Courier
 from replay.link import Link
@@ -38,8 +36,8 @@ def cut_all(shards: Sequence[tuple[Link, Courier]], wanted: Wanted, within_s: fl
 def draws_of(batch: Batch, shard: int) -> list[int]:
     """Leased draws of a shard that a batch has items of."""
     info = batch.info
-    found: list[int] = np.unique(info.draw_id[(info.shard == shard) & (info.draw_id != 0)]).tolist()
-    return found
+    leased = info.draw_id[(info.shard == shard) & (info.draw_id != 0)].tolist()
+    return sorted(set(leased))  # np.unique lets go of the interpreter's lock, and then waits for it
 
 
 def _ask(courier: Courier, shard: int, wanted: Wanted) -> "Future[pb.CheckpointReply]":
