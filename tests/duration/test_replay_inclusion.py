@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from replay.facts import TableFacts, merge_facts
+from replay.horizons import share_left
 from replay.inclusion import inclusion_weights, kept_share, period_of, pool_factor, with_errors
 from replay.start_summary import StartSummary, start_rates
 from replay.weighting import Weigher
@@ -55,6 +56,11 @@ def test_start_age_weighs_by_the_share_of_the_horizon_that_was_left():
     weights = inclusion_weights(info([1.0, 20.0], start_age_s=[1.0, 20.0]), facts("start_age", horizon=60.0))
     assert weights == pytest.approx([60 / 59, 60 / 40])
     assert 59 * weights[0] == pytest.approx(40 * weights[1])  # raw shares 59 and 40 become equal
+
+
+def test_where_nothing_of_a_horizon_was_left_there_is_no_share():
+    assert share_left(np.array([30.0, 59.5, 60.0, 61.0]), 60.0) == pytest.approx([2.0, 120.0, np.nan, np.nan], nan_ok=True)
+    assert np.isnan(share_left(np.array([60.0]), 60.0))
 
 
 def test_version_age_counts_the_version_that_it_came_in():
