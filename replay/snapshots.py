@@ -70,7 +70,8 @@ class Snapshots:
         """Keep the state of all tables as it is at this call, under a label, and answer once it is durable.
 
         kept_label: see `dropped_labels`.  learned: a table, and its leases that the learner has learned from.
-        What changed is gathered in one go: about 0.1 ms for 4,096 rows, in which nobody else is served.
+        What changed is gathered in one go, in which nobody else is served: 0.1 ms for 4,096 rows, 0.3 where a table is larger than the
+        processor's cache.
         Raises ValidationError for an impossible label, UnavailableError if the durable tier is gone or full.
         """
         check_label(label)
