@@ -57,3 +57,26 @@ def test_all_shards_are_cut_behind_what_the_learner_said_and_go_back_also_into_a
     third = make_service(replay={"durability": "process"}, tables=TABLES)
     assert priorities(services) == [48.0, 48.0]
     assert [service.info().env_steps for service in (*services, third)] == [16, 16, 0]
+
+
+def test_what_the_checkpoint_learned_from_does_not_come_back_and_what_was_only_fetched_does(
+    make_service: Callable[..., Any], make_segment: Callable[..., Segment]
+) -> None:
+    queue = {"sampler": "fifo", "consume": True, **TABLES["replay"]}
+    service = make_service(replay={"durability": "process"}, tables={"replay": queue})
+    actor = service.actor()
+    actor.insert(make_segment(0, 0, 64, closed=True))
+    assert actor.drain(DEADLINE_S)
+    actor.close()
+    learner = service.learner()
+    batch = learner.sample(DEADLINE_S)
+    eventually(lambda: service.info().tables[0].leased_items == 64)  # the rest is on its way
+    [cut] = learner.cut(Wanted("step-1", 1, "", (batch,)), DEADLINE_S)
+    service.stop()  # before it could be told that the batch is consumed
+    learner.close()
+    write_chosen_cut(service.folder, ChosenCut("step-1", {0: cut.row_number}))
+    service.start()
+    again = service.learner("learner-1")
+    keys = np.concatenate([again.sample(DEADLINE_S).info.key for _ in range(3)])
+    assert sorted(keys.tolist()) == sorted(set(range(1, 65)) - set(batch.info.key.tolist()))
+    again.close()
