@@ -254,13 +254,13 @@ class Store:
         held = self._table(table).items
         return len(held) - held.leased_count
 
-    def lost_items(self, table: str) -> int:
-        """Items ever that left, or never entered, for another reason than a draw."""
-        return self._table(table).lost_items
-
     def look_up(self, table: str, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Of keys int64[N]: priority float32[N], NaN where the table holds no such item, and times sampled uint32[N]."""
         return self._table(table).items.look_up(keys)
+
+    def lost_items(self, table: str) -> int:
+        """Items ever that left, or never entered, for another reason than a draw."""
+        return self._table(table).lost_items
 
     def facts(self, table: str, now_s: float) -> Facts:
         """What `TableFacts` and `TableInfo` report. Cheap enough for every reply."""

@@ -23,7 +23,7 @@ import pytest
 from minari.data_collector.episode_buffer import EpisodeBuffer
 from minari.dataset.minari_storage import MinariStorage
 
-from replay.client import ServiceInfo, service_info
+from replay.client import Manifest, ServiceInfo, service_info
 from sojourn.config.load import load_config
 from sojourn.errors import INTERRUPTED, SojournError, UnavailableError
 from sojourn.launcher import ask_to_scale
@@ -268,6 +268,15 @@ def test_a_killed_process_is_replaced_and_the_run_goes_on(story: Story, name: st
     assert after.env_steps > before.env_steps
     assert after.learner_step > before.learner_step
     assert after.policy_version > before.policy_version
+
+
+def test_the_lineage_has_every_update_once_through_kills(story: Story) -> None:
+    """What a killed learner did beyond its checkpoint is not doubled by the life that did it again."""
+    manifest = Manifest(story.folder)
+    learned = [batch.learner_step for batch in manifest.batches(manifest.newest_path())]
+    assert len(manifest.lives) >= 3
+    assert learned == list(range(1, learned[-1] + 1))
+    assert learned[-1] >= story.resumed.learner_step
 
 
 def test_actors_come_and_go_while_it_runs(story: Story) -> None:
