@@ -8,7 +8,7 @@ from sojourn.bench.lanes import Attempt, Lanes
 from sojourn.bench.row import Row, Size
 from sojourn.bench.shares import Averages, take
 from sojourn.bench.verdict import Claim
-from sojourn.bench.world import BEGIN_S, World
+from sojourn.bench.world import BEGIN_S, World, eventually
 from sojourn.experience import Batch
 
 FAST_S, SLOW_S = 1.0, 20.0
@@ -67,10 +67,20 @@ def ring(size: Size, rng: np.random.Generator, settings: Mapping[str, object], t
 
 
 def drawn_now(world: World, table: str, batches: int) -> Iterator[Batch]:
-    """Batches that are all drawn at this moment: by a learner that comes for them and goes."""
-    learner = world.learner(table, BATCH)
+    """Batches that are all drawn at this moment: by a learner that comes for them, and goes once those ahead are drawn too.
+
+    Tables draw from one generator: how many draws it has made must not hang on when somebody went.
+    """
+    before = _sampled(world, table)
+    learner = world.learner(table, BATCH, ahead=batches)
     yield from take(learner, batches)
+    eventually(lambda: _sampled(world, table) == before + 2 * batches * BATCH, "the batches ahead")
     learner.close()
+
+
+def _sampled(world: World, table: str) -> int:
+    found = world.info().table(table)
+    return found.facts.sampled_items if found else 0
 
 
 def start_age(size: Size, rng: np.random.Generator) -> Mapping[str, float]:
