@@ -96,19 +96,16 @@ def pool_factor(info: SampleInfo, facts: TableFacts) -> np.ndarray:
 
 
 def _start_rate(info: SampleInfo, summaries: Summaries) -> np.ndarray:
-    """Start rate of the item's stratum when it began, over its mean, float64[B]."""
-    clock_s = np.array([summary.clock_s for summary in summaries])
-    started_s = info.rule["start_s"]
-    if len(clock_s):
-        started_s = started_s - (clock_s[0] if len(clock_s) == 1 else clock_s[np.minimum(info.shard, len(clock_s) - 1)])
-    rates = start_rates(summaries)
+    """Start rate of the item's stratum when it began, over its mean, float64[B], NaN where it is not known."""
+    started_s, rates = info.rule["start_s"], start_rates(summaries)
     if len(rates) == len(summaries) == 1 and not np.maximum.reduce(info.rule["stratum"]):  # nearly always: one pool on one shard
-        return rates[0].at(started_s)
+        return rates[0].at(started_s, summaries[0].clock_s)
     stratum = strata_of(summaries, info.shard, info.rule["stratum"])
-    found = np.full(len(stratum), np.nan)
+    clock_s, found = np.array([summary.clock_s for summary in summaries] or [0.0]), np.full(len(stratum), np.nan)
+    clock_s = clock_s[np.minimum(info.shard, len(clock_s) - 1)]
     for number in np.unique(stratum[stratum >= 0]):
         mine = stratum == number
-        found[mine] = rates[number].at(started_s[mine])
+        found[mine] = rates[number].at(started_s[mine], clock_s[mine])
     return found
 
 

@@ -17,7 +17,7 @@ class RuleColumns:
     def __init__(self, settings: TableSettings, items: ItemSet, horizon: Horizon) -> None:
         self._items = items
         makers: dict[str, Callable[[np.ndarray, Columns], np.ndarray]] = {
-            "stratum": lambda at, _: items.slab.beside["stratum"][at].astype(np.int64),
+            "stratum": lambda at, _: items.slab.beside["stratum"][at],
             "lag": lambda at, _: horizon.lags(at),
             "episode_elapsed_s": self._episode_elapsed_s,
         }

@@ -58,7 +58,7 @@ def places(summaries: Summaries) -> np.ndarray:
 
 
 def strata_of(summaries: Summaries, shard: np.ndarray, number: np.ndarray) -> np.ndarray:
-    """Merged stratum of each item, -1 for one that no summary names yet. shard uint32[B], number int64[B] -> int64[B]."""
+    """Merged stratum of each item, -1 for one that no summary names yet. shard uint32[B], number of any whole type [B] -> int64[B]."""
     table = places(summaries)
     if table.size == 1:  # nearly always: one pool on one shard
         return np.where((shard == 0) & (number == 0), table[0, 0], -1)
@@ -125,13 +125,15 @@ class StartRates:
         self._mean = starts / span_s if span_s > 0.0 else 0.0
         self._half_s = min(span_s, span_s * RATE_STARTS / starts) / 2 if starts else 0.0
 
-    def at(self, start_s: np.ndarray) -> np.ndarray:
-        """Rate over mean rate, float64[N] > 0, NaN where nothing is known. start_s: on the learner's clock."""
+    def at(self, start_s: np.ndarray, clock_s: float | np.ndarray = 0.0) -> np.ndarray:
+        """Rate over mean rate, float64[N] > 0, NaN where nothing is known. start_s: on a clock that is clock_s ahead of the learner's."""
         if self._half_s <= 0.0:
             return np.full(len(start_s), np.nan)
-        cell = (start_s - self._first_s) * (RATE_CELLS / (self._last_s - self._first_s))
-        cell = np.fmin(np.fmax(cell, 0.0), RATE_CELLS - 1)  # a start that is no number counts as the first
-        known: np.ndarray = self._by_cell[cell.astype(np.intp)]
+        cell = start_s - (clock_s + self._first_s)
+        cell *= RATE_CELLS / (self._last_s - self._first_s)
+        np.fmax(cell, 0.0, out=cell)  # a start that is no number counts as the first
+        np.fmin(cell, RATE_CELLS - 1, out=cell)
+        known: np.ndarray = self._by_cell.take(cell.astype(np.int32))
         return known
 
     @cached_property

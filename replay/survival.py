@@ -13,7 +13,7 @@ from functools import cached_property
 
 import numpy as np
 
-CELLS_A_TIME = 16  # of the table that replaces most searches: one in so many still needs its own, where times are evenly spread
+CELLS_A_TIME = 16  # of the table that replaces searches: where times are evenly spread, few cells have two
 NEARLY = 1e-9  # an action that ended exactly at the end of its window was seen, whatever rounding says
 
 
@@ -85,32 +85,39 @@ class SurvivalCurve:
         return weight.take(step), error.take(step)
 
     def _steps_below(self, x: np.ndarray) -> np.ndarray:
-        """np.searchsorted(self._seen, x, side="left"), a fifth of the time: searching mispredicts every other comparison.
+        """np.searchsorted(self._seen[:-1], x, side="left"), a fifth of the time: searching mispredicts every other comparison.
 
         A time in a cell below that of x is smaller and one in a cell above is larger, since cells rise with their times. So the
-        count of lower cells is the answer wherever x shares its cell with no time.
+        answer is the count of lower cells, and one more where the next time is smaller than x as well: then it is in x's cell.
         """
         steps = self._below.take(self._cells(x))
-        sharing = np.flatnonzero(steps < 0)
-        steps[sharing] = np.searchsorted(self._seen, x[sharing], side="left")
+        if np.minimum.reduce(steps, initial=0) < 0:  # a cell of several times: where they lie close, beyond most of what is asked
+            shared = np.flatnonzero(steps < 0)
+            steps[shared] = np.searchsorted(self._seen[:-1], x[shared], side="left")
+        steps += self._seen.take(steps) < x
         return steps
 
     @cached_property
     def _seen(self) -> np.ndarray:
-        """The longest that is counted to each time, float64[M]."""
-        longest: np.ndarray = (self.time + NEARLY) / (1.0 - NEARLY)
-        return longest
+        """The longest that is counted to each time, and one that is never reached. float64[M + 1]."""
+        return np.append((self.time + NEARLY) / (1.0 - NEARLY), np.inf)
 
     @cached_property
     def _below(self) -> np.ndarray:
-        """How many times lie in lower cells, -1 for a cell with a time in it. int32[cells]: half of a core's cache at most."""
-        mine = np.bincount(self._cells(self._seen), minlength=self._last_cell + 1)
-        return np.where(mine > 0, -1, np.cumsum(mine)).astype(np.int32)
+        """How many times lie in lower cells, -1 for a cell to search in: with several in it, or where there is but one cell.
+
+        int32[cells]: half of a core's cache at most.
+        """
+        mine = np.bincount(self._cells(self._seen[:-1]), minlength=self._last_cell + 1)
+        return np.where(mine > (1 if self._scale[0] else 0), -1, np.cumsum(mine) - mine).astype(np.int32)
 
     def _cells(self, x: np.ndarray) -> np.ndarray:
         """Number of the cell of each x: equal ones up to the last time, another one behind it. It never falls as x rises."""
         scale, end = self._scale
-        cells: np.ndarray = (np.fmin(np.maximum(x, 0.0), end) * scale).astype(np.int32)  # what is no number is behind all times
+        place = np.maximum(x, 0.0)
+        np.fmin(place, end, out=place)  # what is no number is behind all times
+        place *= scale
+        cells: np.ndarray = place.astype(np.int32)
         return cells
 
     @property
@@ -122,7 +129,7 @@ class SurvivalCurve:
         """Cells per unit of time, 0 if all is one cell; and a time in the last cell."""
         if len(self.time) == 0 or not NEARLY < self.time[-1] < np.inf:
             return 0.0, 1.0
-        scale = (self._last_cell - 1) / float(self._seen[-1])
+        scale = (self._last_cell - 1) / float(self._seen[-2])
         return scale, (self._last_cell + 0.5) / scale
 
     def at(self, x: np.ndarray) -> np.ndarray:
