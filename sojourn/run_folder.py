@@ -14,7 +14,7 @@ runs/<name>/
     lives/            how many lives each actor had, so that a restart repeats no episode
     spill/            what actors could not deliver, until it is delivered
     progress.jsonl    one record a second                      tb/          TensorBoard events
-    lineage/          what was learned from (docs/lineage.md)
+    lineage/          what was learned from (docs/lineage.md)   initial.json   who sent what the run began with
     duration.jsonl    what `sojourn doctor` reads
     report.html       plots/
 """

@@ -2,6 +2,7 @@
 
 import threading
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 
 import gymnasium as gym
@@ -9,9 +10,13 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from replay.arrow import decode_chunk, encode_chunk
+from replay.exported import ExportedRows
 from replay.initial import Beginning, load_initial
 from replay.initial_source import initial_source
+from replay.nested_columns import leaves_of, trees
 from replay.open_table import OpenTable, live_shard
+from replay.table_columns import TableColumns
 from replay.write_minari import write_minari
 from replay.write_parquet import write_parquet
 from sojourn.columns import Column, Schema, space_to_json
@@ -139,6 +144,33 @@ def test_what_was_inserted_comes_back_bit_for_bit_from_parquet_and_minari(make_s
     source.check(schema)
     for found, expected in zip(source.segments(schema, 1.0), segments[:-1], strict=True):
         same(found, expected)
+
+
+def test_ragged_extras_and_core_state_come_back_bit_for_bit():
+    extras = (Column("parts", "float32", ragged_max=4), Column("flag", "bool"))
+    schema = replace(schema_for("Dict"), extras=extras, core_state=(Column("core_state.h", "float32", (2, 3)),))
+    rng, steps = np.random.default_rng(5), 6
+    parts = np.empty(steps, object)
+    parts[:] = [rng.normal(size=length).astype(np.float32) for length in (0, 4, 1, 0, 3, 2)]
+    state = {"core_state.h": rng.normal(size=(steps, 2, 3)).astype(np.float32)}
+    flag = rng.random(steps) < 0.5
+    whole = replace(random_segments(schema_for("Dict"))[1], closed=True)
+    first = {name: leaf[:1].repeat(steps + 1, 0) for name, leaf in whole.observation.items()}
+    fields = {name: np.resize(getattr(whole, name), steps) for name in (*COMPARED, "started_at_s", "policy_version")}
+    action = {name: np.resize(leaf, steps) for name, leaf in whole.action.items()}
+    told = {"observation": first, "action": action, "extras": {"parts": parts, "flag": flag}, "core_state": state}
+    segment = replace(whole, **fields, **told)
+
+    rows = decode_chunk(schema, encode_chunk(schema, [segment], 0.0))
+    nothing = np.full(len(rows), np.nan, np.float32)
+    chunk = ExportedRows(1, rows, "actor-0", 7, 1e9, 0.0, nothing, np.zeros(len(rows), np.uint32))
+    batch = TableColumns(schema).record_batch(chunk, 0)
+
+    found = leaves_of(trees(schema)["extras"], batch.column("extras"))
+    assert [values.tobytes() for values in found["parts"]] == [*(part.tobytes() for part in parts), b""]
+    assert found["flag"][:steps].tobytes() == flag.tobytes()
+    h = leaves_of(trees(schema)["core_state"], batch.column("core_state"))["core_state.h"]
+    assert h[:steps].tobytes() == state["core_state.h"].tobytes()
 
 
 def test_a_restart_amid_the_beginning_neither_doubles_nor_loses(make_service, make_segment, tmp_path):
