@@ -28,6 +28,15 @@ class Chunks:
         self.first_row[slot], self.rows[slot], self.rows_left[slot] = first_row, rows, rows
         return slot
 
+    def put_together(self, slots: np.ndarray, first_row: int, rows: int) -> int:
+        """One slot for a range of rows, in the place of these: the chunks that it is made of."""
+        rows_left = int(self.rows_left[slots].sum())
+        self.rows_left[slots] = 0
+        self._free += slots.tolist()
+        slot = self.open(first_row, rows)
+        self.rows_left[slot] = rows_left
+        return slot
+
     def let_go(self, slots: np.ndarray) -> tuple[list[int], set[int]]:
         """Rows left the slab, given as the slot of each. Returns the first rows of chunks now unneeded, and the pages they spanned."""
         used, counts = np.unique(slots, return_counts=True)

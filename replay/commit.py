@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 # One transaction of the shard: nothing of it is visible before all of it is.
-# KEYS: owner, chunks, fences, pages.
+# KEYS: owner, chunks, fences, pages, packs.
 # ARGV: this service's incarnation; first row of the newest chunk that the server must have had before, 0 if any; number of chunks, then id, header, body, checksum of each; number of fences, then field and
-#       value of each; number of pages, then name and bytes of each (none: delete it); then ids of chunks to delete.
+#       value of each; number of pages, then name and bytes of each (none: delete it); then ids of chunks and packs to delete.
 # Returns OK, or before anything is changed the error NOTOWNER when another service has taken over, or LOST when the server came back
 # without the owner or the newest chunk: the client library connects again by itself, so that nobody else would notice. A server
 # without room refuses the first write, so that a commit is never half there.
@@ -55,12 +55,13 @@ repeated(2, function(i)
 end)
 for i = at, #ARGV do
   redis.call('XDEL', KEYS[2], ARGV[i])
+  redis.call('XDEL', KEYS[5], ARGV[i])
 end
 return redis.status_reply('OK')
 """
 
 # Takes a damaged entry out of the chunks and keeps it for people: field `<id> <h | b | k>` -> bytes as they were found.
-# KEYS: owner, chunks, damaged.  ARGV: this service's incarnation, id of the entry.  Returns OK, or the error NOTOWNER.
+# KEYS: owner, chunks or packs, damaged.  ARGV: this service's incarnation, id of the entry.  Returns OK, or the error NOTOWNER.
 SET_ASIDE = """
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then
   return redis.error_reply('NOTOWNER another replay service has taken over this shard')
@@ -103,11 +104,15 @@ class StoredChunk:
 
 @dataclass(frozen=True)
 class CorruptedChunk:
-    """An entry that is not what was stored. key: which one, for people.  stored_bytes: what it takes."""
+    """An entry that is not what was stored. key: which one, for people.  stored_bytes: what it takes.  stream: which holds it.
+
+    first_row: as its id says: of a pack, that of its last part.
+    """
 
     first_row: int
     key: str
     stored_bytes: int
+    stream: str = "chunks"
 
 
 @dataclass(frozen=True)

@@ -43,19 +43,20 @@ class Horizon:
         found: np.ndarray = self._items.slab.blocks.words[positions, VERSION_WORD]
         return found
 
-    def in_time(self, starts: np.ndarray, now_s: float) -> np.ndarray:
+    def in_time(self, starts: np.ndarray, came_s: np.ndarray) -> np.ndarray:
         """Which new items may still enter, bool[N]. The others are counted.
 
-        now_s: when they came. Those of an earlier life, read back, entered then: they are judged by what rows say, never more strictly.
+        came_s: float64[N]. Those of an earlier life, read back, entered then: they are judged by what rows say, never more strictly.
         """
         versions, most = self.versions_of(starts), np.iinfo(np.int32).max if self._most_lag is None else self._most_lag
         lag = np.maximum(0, self._versions.newest - versions)
-        self._lag[starts] = np.clip(self._versions.newest_at(now_s) - versions, 0, most)
+        heard = self._versions.newest_at(float(came_s[-1])) if len(came_s) else 0
+        self._lag[starts] = np.clip(heard - versions, 0, most)
         fits = np.ones(len(starts), bool)
         if self._most_lag is not None:
             fits &= lag <= self._most_lag
         if self._settings.horizon_s is not None:
-            fits &= now_s - self._items.started_s(starts) < self._settings.horizon_s
+            fits &= came_s - self._items.started_s(starts) < self._settings.horizon_s
         self.late_items += int(np.count_nonzero(~fits))
         return fits
 

@@ -166,7 +166,7 @@ class Ingest:
         self._shard.metrics.histogram("sojourn_replay_commit_seconds").observe(self._shard.clock.now_s() - began_s)
         self._shard.metrics.counter("sojourn_replay_commit_messages").inc(len(group.entries))
         for chunk in group.chunks:
-            self._shard.holdings.add(chunk.first_row, len(chunk.body))
+            self._shard.holdings.add(chunk.first_row, len(chunk.body), chunk.rows)
         if self._shard.archiver is not None and self._shard.schema is not None:
             self._shard.archiver.offer(group.chunks, self._shard.schema)
 

@@ -65,9 +65,9 @@ class ItemSet:
         """Whether a snapshot must say where rows stand in their chain: starts are counted from its first row."""
         return self.shape.period > 1
 
-    def begin(self, starts: np.ndarray, lengths: np.ndarray, priorities: np.ndarray, now_s: float) -> None:
-        """Make live items: starts, lengths int64[N], priorities float32[N]."""
-        begin_items(self._shift, self.arrays, starts, lengths, priorities, self.seconds(starts, lengths), now_s)
+    def begin(self, starts: np.ndarray, lengths: np.ndarray, priorities: np.ndarray, drawable_s: np.ndarray) -> None:
+        """Make live items: starts, lengths int64[N], priorities float32[N], drawable_s float64[N]."""
+        begin_items(self._shift, self.arrays, starts, lengths, priorities, self.seconds(starts, lengths), drawable_s)
         hold_windows(self.slab.blocks, starts, lengths, self.shape.back, 1)
         self._count += len(starts)
 

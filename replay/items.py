@@ -52,19 +52,21 @@ def begin_items(
     lengths: np.ndarray,
     priorities: np.ndarray,
     duration_s: np.ndarray,
-    now_s: float,
+    drawable_s: np.ndarray,
 ) -> None:
-    """Make items: starts, lengths int64[N], priorities float32[N], duration_s float64[N] of their windows. Times begin at 0."""
+    """Make items: starts, lengths int64[N], priorities float32[N], duration_s float64[N] of their windows, drawable_s float64[N].
+
+    Times sampled begin at 0."""
     for i in range(len(starts)):
         at = starts[i]
         items.state[at] = LIVE
         items.length[at] = lengths[i]
         items.times[at] = 0
         items.priority[at] = priorities[i]
-        items.drawable_s[at] = now_s
+        items.drawable_s[at] = drawable_s[i]
         items.in_block[at >> shift] += 1
         items.dirty[at >> shift] = True
-        items.sums[0] += now_s
+        items.sums[0] += drawable_s[i]
         items.sums[1] += duration_s[i]
 
 

@@ -6,6 +6,8 @@ named, left out and set aside; the rest is served.
 
 import asyncio
 import logging
+from collections.abc import Sequence
+from contextlib import aclosing
 
 from replay.answers import Stream
 from replay.arrow import decode_chunk
@@ -13,6 +15,9 @@ from replay.client_records import Identity
 from replay.commit import CorruptedChunk, StoredChunk
 from replay.fences import Fences, field_of
 from replay.going_back import go_back
+from replay.pack_reading import append_pack
+from replay.packing import Pack, unpacked
+from replay.packs import chunks_and_packs
 from replay.redis_store import TierFullError
 from replay.shard import TOTALS, Shard, Totals, row_bytes, table_bytes
 from replay.snapshots import read_snapshot
@@ -24,6 +29,8 @@ from sojourn.columns import Schema
 from sojourn.errors import ValidationError
 
 LOG = logging.getLogger("sojourn.replay")
+
+Read = StoredChunk | CorruptedChunk | Pack
 
 
 class Rebuild:
@@ -60,17 +67,17 @@ class Rebuild:
         known = StoredStartLog(stored)
         known.expect(store.versions, self._shard.clock.now_s(), self._shard.clock.unix_s())
         starts: StoredStartLog | None = known
-        async for chunk in self._tier.store.chunks():
-            if starts is not None and chunk.first_row >= starts.next_row:
-                self._restore_starts(starts, store)
-                starts = None
-            if isinstance(chunk, StoredChunk):
-                await self._learn_actor(chunk.stream)
-                await self._append(chunk, schema, store)
-            else:
-                await self._leave_out(chunk, "its checksum is wrong")
-            self._shard.recovering = f"read back to row {chunk.first_row}"
-            await asyncio.sleep(0)
+        async with aclosing(chunks_and_packs(self._tier.store)) as found:
+            async for one in found:
+                for chunk in self._pieces(one, starts):
+                    if starts is not None and chunk.first_row >= starts.next_row:
+                        self._restore_starts(starts, store)
+                        starts = None
+                    await self._take(chunk, schema, store, held=chunk is one)
+                    self._shard.recovering = f"read back to row {chunk.first_row}"
+                    await asyncio.sleep(0)
+                if isinstance(one, Pack):
+                    self._hold_pack(one, store)
         if starts is not None:
             self._restore_starts(starts, store)
         for stream in self._shard.fences.closed_streams():
@@ -94,7 +101,42 @@ class Rebuild:
             identity = Identity.from_json(await self._tier.store.client(field_of(stream)))
             self._shard.starts.opened(stream, identity.pool, identity.speed_class, self._shard.clock.now_s())
 
-    async def _append(self, chunk: StoredChunk, schema: Schema, store: Store) -> None:
+    def _pieces(self, found: Read, starts: StoredStartLog | None) -> Sequence[Read]:
+        """What to take at once: a pack in its parts where the stored start log ends inside it, each goes to the archive, or a table judges
+        rows by the newest version when they came."""
+        if not isinstance(found, Pack):
+            return [found]
+        ends_inside = starts is not None and found.first_row < starts.next_row < found.first_row + found.rows
+        apart = ends_inside or self._judges_versions or self._shard.archiver is not None
+        return unpacked(found) if apart else [found]
+
+    @property
+    def _judges_versions(self) -> bool:
+        tables = self._shard.config.tables.values()
+        return any(table.horizon_versions is not None or table.max_staleness is not None for table in tables)
+
+    async def _take(self, chunk: Read, schema: Schema, store: Store, *, held: bool) -> None:
+        """held: whether it is an entry of the durable tier, and not a part of one."""
+        if isinstance(chunk, CorruptedChunk):
+            return await self._leave_out(chunk, "its checksum is wrong")
+        for stream in chunk.lives if isinstance(chunk, Pack) else [chunk.stream]:
+            await self._learn_actor(stream)
+        if isinstance(chunk, Pack):
+            return self._append_pack(chunk, schema, store)
+        return await self._append(chunk, schema, store, held=held)
+
+    def _append_pack(self, pack: Pack, schema: Schema, store: Store) -> None:
+        """Its body was made by this service, of bodies that were read before."""
+        appended = append_pack(self._shard, store, pack, decode_chunk(schema, pack.body))
+        self._shard.holdings.free(appended.freed_chunks)
+
+    def _hold_pack(self, pack: Pack, store: Store) -> None:
+        """All parts are let go together."""
+        self._shard.holdings.add_pack(pack.firsts.tolist(), len(pack.body))
+        if not store.put_together(pack.first_row, pack.rows):
+            self._shard.holdings.free([pack.first_row])
+
+    async def _append(self, chunk: StoredChunk, schema: Schema, store: Store, *, held: bool) -> None:
         age_s = max(0.0, self._shard.clock.unix_s() - chunk.stored_unix_s)
         try:
             rows = decode_chunk(schema, chunk.body)
@@ -103,12 +145,12 @@ class Rebuild:
             return await self._leave_out(CorruptedChunk(chunk.first_row, key, len(chunk.body)), str(error))
         now_s = self._shard.clock.now_s() - age_s
         appended = self._shard.append(store, rows, chunk.stream, now_s, chunk.held_s, chunk.first_row)
-        self._shard.holdings.add(chunk.first_row, len(chunk.body))
+        if held:
+            self._shard.holdings.add(chunk.first_row, len(chunk.body), chunk.rows)
         if self._shard.archiver is not None:
             self._shard.archiver.offer([chunk], schema)
             await self._shard.archiver.until_room()
         self._shard.holdings.free(appended.freed_chunks)
-
         return None
 
     async def _leave_out(self, chunk: CorruptedChunk, reason: str) -> None:
@@ -116,7 +158,7 @@ class Rebuild:
         LOG.error("stored chunk %s (%d bytes) is left out and moved to %s: %s", chunk.key, chunk.stored_bytes, damaged, reason)
         self._shard.corrupted.append(chunk.key)
         try:
-            await self._tier.store.set_aside(chunk.first_row)
+            await self._tier.store.set_aside(chunk.first_row, chunk.stream)
         except TierFullError as error:
             LOG.warning("it stays where it is until the server has room: %s", error)
 

@@ -9,6 +9,7 @@ carry one hash tag, `{sojourn:<run_id>:<shard>}`, so that they live on one node 
     <tag>:fences    hash     `<client>/<incarnation>` -> `<last message number> <live | closed>`
     <tag>:clients   hash     `<client>/<incarnation>` -> JSON: host, environment, seed (lineage)
     <tag>:pages     hash     page name -> packed bytes of the latest snapshot
+    <tag>:packs     stream   small chunks put together (replay/packs.py)
     <tag>:damaged   hash     `<first row number>-0 <h | b | k>` -> bytes of an entry that was not what had been stored
 
 and those of cuts (replay/cuts.py).
@@ -17,7 +18,7 @@ and those of cuts (replay/cuts.py).
 import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import aclosing, contextmanager
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -28,15 +29,14 @@ from redis.exceptions import BusyLoadingError, NoScriptError, OutOfMemoryError, 
 
 from replay.commit import COMMIT, SET_ASIDE, Commit, CorruptedChunk, StoredChunk, checksum
 from replay.durability import Confirmation, ServerSettings
+from replay.packing import Pack, unpacked
+from replay.packs import PACKS, Entry, chunks_and_packs, oldest_packed_row, packed_chunk_of, row_of
 from sojourn.errors import ConfigError, ContractError, UnavailableError
 
 CONNECT_TIMEOUT_S = 1.0
 ANSWER_TIMEOUT_S = 10.0
 CONFIRM_TIMEOUT_MS = 5_000
 LOADING_LOOK_S = 0.05
-Entry = tuple[bytes, dict[bytes, bytes]]
-ENTRIES_PER_READ = 16  # of about 256 KiB each ...
-READ_BYTES = 8 << 20  # ... and fewer where the entries before were larger
 
 
 class TierFullError(UnavailableError):
@@ -166,7 +166,7 @@ class RedisStore:
             await self._client.unlink(self.key("nothing"))
 
     async def _send(self, commit: Commit, newest_row: int) -> list[Any]:
-        keys = [self.key(name) for name in ("owner", "chunks", "fences", "pages")]
+        keys = [self.key(name) for name in ("owner", "chunks", "fences", "pages", PACKS)]
         pipe = self._client.pipeline(transaction=False)
         pipe.evalsha(self._sha, len(keys), *keys, *commit.arguments(self.owner, newest_row))
         if self.confirm.local_syncs:
@@ -193,20 +193,21 @@ class RedisStore:
 
     async def chunks(self, first_row: int = 0) -> AsyncIterator[StoredChunk | CorruptedChunk]:
         """Every chunk that begins at `first_row` or later, in order; the next ones are read while the caller uses these."""
-        reading = asyncio.create_task(self._read_from(f"{first_row}-0", 1))
-        try:
-            while entries := await reading:
-                reading = asyncio.create_task(self._read_from(f"({entries[-1][0].decode()}", entries_like(entries)))
-                for entry_id, fields in entries:
-                    yield self._checked(entry_id, fields)
-        finally:
-            reading.cancel()
+        async with aclosing(chunks_and_packs(self, first_row)) as found:
+            async for one in found:
+                for chunk in unpacked(one) if isinstance(one, Pack) else (one,):
+                    yield chunk
 
-    async def _read_from(self, first: str, count: int) -> list[Entry]:
+    async def entries(self, name: str, first: str, last: str, count: int, *, newest_first: bool = False) -> list[Entry]:
+        """Entries of a stream, at most so many, whose ids lie between these two ("(" before an id: without it; "-", "+": no bound)."""
         with translated(self.url):
-            return list(await self._client.xrange(self.key("chunks"), min=first, count=count))
+            if newest_first:
+                return list(await self._client.xrevrange(self.key(name), max=last, min=first, count=count))
+            return list(await self._client.xrange(self.key(name), min=first, max=last, count=count))
 
-    def _checked(self, entry_id: bytes, fields: dict[bytes, bytes]) -> StoredChunk | CorruptedChunk:
+    def checked(self, entry: Entry) -> StoredChunk | CorruptedChunk:
+        """The chunk that was stored as this entry, if it is what was stored."""
+        entry_id, fields = entry
         header, body = fields.get(b"h", b""), fields.get(b"b", b"")
         if fields.get(b"k") == str(checksum(header, body)).encode():
             return StoredChunk(**json.loads(header), body=body)
@@ -217,22 +218,23 @@ class RedisStore:
         """How a chunk is named to people: key and entry id."""
         return f"{self.key('chunks')} {first_row}-0"
 
-    async def set_aside(self, first_row: int) -> None:
+    async def set_aside(self, first_row: int, stream: str = "chunks") -> None:
         """Move a damaged entry to `damaged`, so that it is met once and kept for people."""
-        await self.script(SET_ASIDE, ("owner", "chunks", "damaged"), (self.owner, f"{first_row}-0"))
+        await self.script(SET_ASIDE, ("owner", stream, "damaged"), (self.owner, f"{first_row}-0"))
 
     async def chunk_of(self, row: int) -> StoredChunk | None:
         """The chunk that holds a row, or None if it is not kept (any more)."""
-        with translated(self.url):
-            entries = await self._client.xrevrange(self.key("chunks"), max=f"{row}-0", count=1)
-        found = self._checked(*entries[0]) if entries else None
-        return found if isinstance(found, StoredChunk) and row < found.first_row + found.rows else None
+        entries = await self.entries("chunks", "-", f"{row}-0", 1, newest_first=True)
+        found = self.checked(entries[0]) if entries else None
+        if isinstance(found, StoredChunk) and row < found.first_row + found.rows:
+            return found
+        return await packed_chunk_of(self, row)
 
     async def oldest_row(self) -> int:
         """First row of the oldest chunk that is kept; 0 if none is."""
-        with translated(self.url):
-            entries = await self._client.xrange(self.key("chunks"), count=1)
-        return row_of(entries[0][0]) if entries else 0
+        entries = await self.entries("chunks", "-", "+", 1)
+        kept = [row_of(entries[0][0]) if entries else 0, await oldest_packed_row(self)]
+        return min(filter(None, kept), default=0)
 
     async def hash(self, name: str, *fields: str) -> dict[str, bytes]:
         """A hash of the shard's keys, or only these fields of it; those that are not there are left out."""
@@ -242,10 +244,11 @@ class RedisStore:
             values = await self._client.hmget(self.key(name), fields)
         return {field: value for field, value in zip(fields, values, strict=True) if value is not None}
 
-    async def script(self, source: str, names: Sequence[str], arguments: Sequence[str | bytes | int]) -> None:
+    async def script(self, source: str, names: Sequence[str], arguments: Sequence[str | bytes | int]) -> bytes:
         """Run a script on keys of the shard. Raises NotOwnerError, TierFullError or UnavailableError for what it refuses."""
         with translated(self.url):
-            await self._client.eval(source, len(names), *map(self.key, names), *arguments)
+            answer: bytes = await self._client.eval(source, len(names), *map(self.key, names), *arguments)
+        return answer
 
     async def fences(self) -> dict[str, str]:
         return {key: value.decode() for key, value in (await self.hash("fences")).items()}
@@ -283,14 +286,3 @@ def without_password(url: str) -> str:
     """As it may be shown."""
     parts = urlsplit(url)
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
-
-
-def entries_like(entries: list[Entry]) -> int:
-    """How many entries to read at once, so that some as large as these stay below READ_BYTES."""
-    largest = max(len(fields.get(b"b", b"")) for _, fields in entries)
-    return max(1, min(ENTRIES_PER_READ, READ_BYTES // max(1, largest)))
-
-
-def row_of(entry_id: bytes) -> int:
-    """Row number of a stream entry's id, `<row>-0`."""
-    return int(entry_id.split(b"-")[0])

@@ -65,3 +65,9 @@ class Rows:
     def episodes(self) -> int:
         """Rows that close an episode or truncation."""
         return len(self) - self.steps
+
+    def without_lists(self, at: np.ndarray) -> "Rows":
+        """The rows at int64[M], without their columns of variable length."""
+        told = {name: getattr(self, name)[at] for name in ("lane", "sequence", "episode", "kind", "reward", "duration_s")}
+        told |= {name: getattr(self, name)[at] for name in ("start_age_s", "log_prob", "policy_version", "priority")}
+        return Rows(**told, columns={name: values[at] for name, values in self.columns.items()})

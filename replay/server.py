@@ -17,6 +17,7 @@ from grpc_reflection.v1alpha import reflection
 from protos import replay_pb2_grpc as rpc_replay
 from replay.archive import archive_folder
 from replay.archiver import Archiver
+from replay.compaction import Compaction
 from replay.fences import field_of
 from replay.ingest import Ingest
 from replay.kernels import compile_all
@@ -133,6 +134,7 @@ class ReplayServer:
         await all_or_first_failure(
             self._ingest.run(),
             self._snapshots.run(self._config.replay.snapshot_every_s),
+            Compaction(self.shard).run(),
             keep_observing(self.shard),
             follow(self.shard, self._retired),
         )

@@ -82,24 +82,31 @@ class Slab:
     def free_blocks(self) -> int:
         return int(self.blocks.counts[FREE])
 
+    def find_lanes(self, stream: Stream, lanes: np.ndarray) -> np.ndarray:
+        """Slots int64[N] of the lanes of a life, uint32[N]; -1 of those that are not open."""
+        return self.lanes.find(stream, lanes.astype(np.int64))
+
+    def open_lanes(self, stream: Stream, lanes: np.ndarray) -> np.ndarray:
+        """Slots int64[N] of the lanes of a life, given by row, uint32[N]; those that are new are opened."""
+        distinct, lane_of_row = np.unique(lanes.astype(np.int64), return_inverse=True)
+        slots: np.ndarray = self.lanes.open(stream, distinct, self.blocks)[lane_of_row]
+        return slots
+
     def receive(
         self,
         rows: Rows,
-        stream: Stream,
+        slots: np.ndarray,
         first_row: int,
-        arrived_s: float,
+        arrived_s: float | np.ndarray,
         known_index: np.ndarray | None = None,
         beside: Columns | None = None,
     ) -> Incoming:
-        """Open the message's lanes and its chunk. arrived_s: now minus what the message was on its way."""
-        lane_numbers = rows.lane.astype(np.int64)
-        distinct, lane_of_row = np.unique(lane_numbers, return_inverse=True)
-        slots = self.lanes.open(stream, distinct, self.blocks)
+        """Open the message's chunk. slots: `open_lanes`.  arrived_s: now minus what the message was on its way; float64[N] of a pack."""
         return Incoming(
             rows=rows,
             first_row=first_row,
             chunk=self.chunks.open(first_row, len(rows)),
-            slots=slots[lane_of_row],
+            slots=slots,
             sequence=np.array(rows.sequence, np.int64),
             episode=np.array(rows.episode, np.int64),
             kind=np.array(rows.kind, np.uint8),
@@ -160,6 +167,15 @@ class Slab:
         self.lanes.release(slot, self.blocks)
         self.lanes.arrays.broken[slot] |= not self.lanes.arrays.closed[slot]
         self.lanes.arrays.closed[slot] = True
+
+    def put_together(self, first_row: int, rows: int) -> bool:
+        """The chunks of a range of rows are one from now on: needed as long as any row of it is here. False if none is."""
+        positions = self.index.find(np.arange(first_row, first_row + rows))
+        positions = positions[positions >= 0]
+        if len(positions):
+            slots = np.unique(self._chunk[positions]).astype(np.int64)
+            self._chunk[positions] = self.chunks.put_together(slots, first_row, rows)
+        return len(positions) > 0
 
     def numbers(self, positions: np.ndarray) -> np.ndarray:
         """Row numbers int64[N]."""

@@ -87,12 +87,12 @@ class StartLog:
 
     # Rows
 
-    def arrived(self, stream: Stream, rows: Rows, arrived_s: float, now_s: float) -> Columns:
+    def arrived(self, stream: Stream, rows: Rows, arrived_s: float | np.ndarray, now_s: float | np.ndarray) -> Columns:
         """Rows were accepted. Returns what is kept beside them: `stratum` uint16[N], `episode_start_s` float64[N].
 
-        arrived_s: when the ages in the rows were stamped, on this clock.  now_s: when the rows can be drawn.
+        arrived_s: when the ages in the rows were stamped, on this clock.  now_s: when the rows can be drawn.  Of all, or float64[N].
         """
-        life = self._life(stream, now_s)
+        life = self._life(stream, float(np.max(now_s)))
         start_s = arrived_s - np.maximum(rows.start_age_s, rows.duration_s)
         firsts = np.flatnonzero(np.diff(rows.lane, prepend=rows.lane[:1] + np.uint32(1)))
         begins = np.append(True, (np.diff(rows.episode) != 0) | (np.diff(rows.lane) != 0))
@@ -115,11 +115,11 @@ class StartLog:
         }
 
     def _keep_rows(
-        self, life: LifeTimes, rows: Rows, start_s: np.ndarray, now_s: float, steps: np.ndarray, first: np.ndarray
+        self, life: LifeTimes, rows: Rows, start_s: np.ndarray, now_s: float | np.ndarray, steps: np.ndarray, first: np.ndarray
     ) -> None:
         duration_s = rows.duration_s[steps]
         kind = (rows.kind[steps] >> END_KIND_SHIFT) & 7
-        seen_s = np.maximum(0.0, now_s - start_s[steps])
+        seen_s = np.maximum(0.0, (now_s - start_s)[steps])
         self.odd["clock_back"] += int(np.count_nonzero(rows.start_age_s[steps] < duration_s - CLOCK_BACK_S))
         self.odd["zero_duration"] += int(np.count_nonzero(duration_s == 0.0))
         self.tally.rows(rows, steps)

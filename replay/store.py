@@ -12,6 +12,7 @@ import numpy as np
 from replay.answers import Appended, Draw, Drawn, Facts, Page, Stream
 from replay.layout import RowLayout
 from replay.limiter import Traffic
+from replay.origin import Origin, run_starts
 from replay.page_pass import PagePass
 from replay.room import evict_some, make_room
 from replay.rows import STEP, Rows
@@ -78,8 +79,8 @@ class Store:
         Lanes must be contiguous inside the message and go on behind what the slab holds (a gap forward is accepted, and cut).
         """
         check_rows(rows, self._layout)
-        firsts = _run_starts(rows.lane)
-        slots = self._slab.lanes.find(stream, rows.lane[firsts].astype(np.int64))
+        firsts = run_starts(rows.lane)
+        slots = self._slab.find_lanes(stream, rows.lane[firsts])
         check_lanes(rows, slots, firsts, self._slab.lanes.arrays)
 
     def append(
@@ -99,21 +100,32 @@ class Store:
         `now_s` is then the time of its first arrival on this clock.
         beside: what the start log knows of the rows, `stratum` and `episode_start_s` [N], for tables whose rule needs it.
         """
-        self.versions.learn(int(rows.policy_version.max()), now_s)
+        return self.append_from(rows, Origin((stream,), now_s, held_s), first_row, beside)
+
+    def append_from(self, rows: Rows, origin: Origin, first_row: int | None = None, beside: Columns | None = None) -> Appended:
+        """The same for rows of several lives and moments, as a pack holds them. Their numbers follow one another."""
+        for version, came_s in origin.versions(rows.policy_version):
+            self.versions.learn(version, came_s)
         first = self.next_row_number if first_row is None else first_row
-        new_items = self._cut_at_gaps(rows, stream, now_s, first)
+        new_items = self._cut_at_gaps(rows, origin, first)
         known_index = self._chains.chain_indices(first + np.arange(len(rows))) if self._chains is not None else None
-        incoming = self._slab.receive(rows, stream, first, now_s - held_s, known_index, beside)
+        slots = origin.by_life(self._slab.open_lanes, rows.lane)
+        incoming = self._slab.receive(rows, slots, first, origin.now_s - origin.held_s, known_index, beside)
         at = 0
         while at < len(rows):
             stop = self._slab.place(incoming, at)
             if stop > at:
-                _add(new_items, self._complete(incoming.positions[at:stop], incoming.slots[at:stop], now_s))
+                placed = slice(at, stop)
+                _add(new_items, self._complete(incoming.positions[placed], incoming.slots[placed], origin.came_s(placed)))
             if stop < len(rows):
                 make_room(self._slab, self._tables.values(), self._collect)
             at = stop
         self.next_row_number = max(self.next_row_number, first + len(rows))
         return self._answer(first, rows, new_items)
+
+    def put_together(self, first_row: int, rows: int) -> bool:
+        """The chunks of this range of rows are let go together from now on, as the first of them. False if all have left."""
+        return self._slab.put_together(first_row, rows)
 
     def _answer(self, first: int, rows: Rows, new_items: dict[str, int]) -> Appended:
         uncounted = min(max(0, self._counted_from - first), len(rows))
@@ -123,7 +135,7 @@ class Store:
         self.episodes += episodes
         return Appended(first, len(rows), steps, episodes, new_items, self.take_freed_chunks())
 
-    def _complete(self, positions: np.ndarray, slots: np.ndarray, now_s: float) -> dict[str, int]:
+    def _complete(self, positions: np.ndarray, slots: np.ndarray, now_s: float | np.ndarray) -> dict[str, int]:
         """Make the items that rows just placed complete, and let go of what is no longer needed. Returns their counts by table."""
         made = {name: table.complete(positions, now_s, self._counted_from) for name, table in self._tables.items()}
         self._slab.unpin(np.unique(slots), self._reach)
@@ -132,16 +144,16 @@ class Store:
         self._collect()
         return made
 
-    def _cut_at_gaps(self, rows: Rows, stream: Stream, now_s: float, first_row: int) -> dict[str, int]:
+    def _cut_at_gaps(self, rows: Rows, origin: Origin, first_row: int) -> dict[str, int]:
         """End the chains of lanes whose next row is not the one that was due."""
-        firsts = _run_starts(rows.lane)
-        slots = self._slab.lanes.find(stream, rows.lane[firsts].astype(np.int64))
+        firsts = origin.lane_firsts(rows.lane)
+        slots = origin.by_life(self._slab.find_lanes, rows.lane[firsts], firsts)
         lanes = self._slab.lanes.arrays
         gap = (slots >= 0) & (rows.sequence[firsts] != lanes.sequence[slots] + 1)
         if not gap.any():
             return dict.fromkeys(self._tables, 0)
         self.gaps += int(np.count_nonzero(gap & (first_row + firsts >= self._counted_from)))
-        made = self._cut(slots[gap], now_s)
+        made = self._cut(slots[gap], origin.first_s)
         lanes.broken[slots[gap]] = rows.episode[firsts[gap]] == lanes.episode[slots[gap]]
         return made
 
@@ -333,11 +345,6 @@ class Store:
             table.check()
             holds += table.items.holds()
         assert (holds == self._slab.blocks.holds).all(), "a block is held by nobody, or not by all who need it"
-
-
-def _run_starts(lanes: np.ndarray) -> np.ndarray:
-    """Indices int64 of the first row of each run of one lane."""
-    return np.flatnonzero(np.append(True, lanes[1:] != lanes[:-1]))
 
 
 def _add(totals: dict[str, int], more: Mapping[str, int]) -> None:

@@ -69,25 +69,26 @@ class Table:
 
     # Items come and go
 
-    def complete(self, positions: np.ndarray, now_s: float, counted_from: int) -> int:
+    def complete(self, positions: np.ndarray, now_s: float | np.ndarray, counted_from: int) -> int:
         """Make the items that new rows at positions int64[N] complete; returns how many.
 
-        counted_from: items completed by rows of a lower number were counted in an earlier life.
+        now_s: when the rows came; of all, or float64[N].  counted_from: items completed by rows of a lower number were counted in an earlier life.
         """
         starts, lengths, causes = self.items.find(positions)
-        in_time = self.horizon.in_time(starts, now_s)
+        came_s = now_s[causes] if isinstance(now_s, np.ndarray) else np.full(len(starts), now_s, np.float64)
+        in_time = self.horizon.in_time(starts, came_s)
         if not in_time.all():
             self.items.never(starts[~in_time])
-            starts, lengths, causes = starts[in_time], lengths[in_time], causes[in_time]
+            starts, lengths, causes, came_s = starts[in_time], lengths[in_time], causes[in_time], came_s[in_time]
         if len(starts) == 0:
             return 0
         priorities = self._initial_priorities(starts, lengths)
         if self.restored is not None:
             new = self.items.slab.numbers(positions[causes]) >= counted_from
             self._count_inserts(starts[new], lengths[new])
-            return self._resume(starts, lengths, priorities, now_s, self.restored)
+            return self._resume(starts, lengths, priorities, came_s, self.restored)
         self._count_inserts(starts, lengths)
-        self._begin(starts, lengths, priorities, now_s)
+        self._begin(starts, lengths, priorities, came_s)
         return len(starts)
 
     def _initial_priorities(self, starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
@@ -107,20 +108,20 @@ class Table:
             return 0.0
         return float(np.minimum(self.items.seconds(starts, lengths), self.settings.limiter.seconds_cap).sum())
 
-    def _begin(self, starts: np.ndarray, lengths: np.ndarray, priorities: np.ndarray, now_s: float) -> None:
-        self.items.begin(starts, lengths, priorities, now_s)
+    def _begin(self, starts: np.ndarray, lengths: np.ndarray, priorities: np.ndarray, came_s: np.ndarray) -> None:
+        self.items.begin(starts, lengths, priorities, came_s)
         self.sampler.add(starts, self._leaves(starts, priorities), self.items.started_s(starts))
         self.remover.add(starts, self.horizon.order(starts, priorities))
 
     def _resume(
-        self, starts: np.ndarray, lengths: np.ndarray, priorities: np.ndarray, now_s: float, restored: RestoredPages
+        self, starts: np.ndarray, lengths: np.ndarray, priorities: np.ndarray, came_s: np.ndarray, restored: RestoredPages
     ) -> int:
         """Items reappear as the snapshot's pages knew them; those that had left stay away. Returns how many there are."""
         stored, times = restored.look_up(self.items.slab.numbers(starts))
         gone = stored == ITEM_GONE
         self.items.never(starts[gone])
         kept = starts[~gone]
-        self._begin(kept, lengths[~gone], np.where(np.isnan(stored), priorities, stored)[~gone], now_s)
+        self._begin(kept, lengths[~gone], np.where(np.isnan(stored), priorities, stored)[~gone], came_s[~gone])
         self.items.arrays.times[kept] = times[~gone]
         return len(kept)
 
