@@ -67,7 +67,7 @@ def test_train_status_eval_resume_and_report_of_one_run(here, sojourn):
     assert "episode 1  return " in sojourn("eval", "--checkpoint", "latest", "--episodes", "2")[1]
 
     with begun("resume", "learners.steps=null", "--serial") as resumed:
-        made = eventually(lambda: checkpoint_of(sojourn, resumed))
+        made = eventually(lambda: checkpoint_of(sojourn, resumed), 2 * DEADLINE_S)
         resumed.send_signal(signal.SIGINT)
         said, _ = resumed.communicate(timeout=2 * DEADLINE_S)
     assert "learner and replay tables go on from checkpoint step_000000000300" in said

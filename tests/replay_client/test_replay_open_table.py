@@ -22,6 +22,7 @@ from replay.write_parquet import write_parquet
 from sojourn.columns import Column, Schema, space_to_json
 from sojourn.errors import CheckpointError, ConfigError
 from sojourn.experience import Segment
+from tests.waiting import DEADLINE_S
 
 IMAGE_AND_VECTOR = gym.spaces.Dict(
     {"camera": gym.spaces.Box(0, 255, (6, 5, 3), np.uint8), "joints": gym.spaces.Box(-np.inf, np.inf, (3,), np.float64)}
@@ -130,7 +131,7 @@ def test_what_was_inserted_comes_back_bit_for_bit_from_parquet_and_minari(make_s
     for segment in segments:
         actor.insert(segment)
         actor.flush()
-    assert actor.drain(15.0)
+    assert actor.drain(DEADLINE_S)
 
     _, table = written(service, write_parquet, tmp_path / "parquet")
     minari, _ = written(service, write_minari, tmp_path / "minari")
@@ -178,7 +179,7 @@ def test_a_restart_amid_the_beginning_neither_doubles_nor_loses(make_service, ma
     actor = first.actor()
     for number in range(40):
         actor.insert(make_segment(number % 4, number // 4 * 257, 256, closed=True, episode=number // 4))
-    assert actor.drain(15.0)
+    assert actor.drain(DEADLINE_S)
     written(first, write_parquet, tmp_path / "parquet")
     actor.close()
     schema, name = first_schema(first), str(tmp_path / "parquet")
@@ -226,7 +227,7 @@ def test_what_changes_while_it_is_read_is_neither_torn_nor_followed_for_ever(mak
             first += 64
 
     actor.insert(make_segment(1, 0, 64))
-    assert actor.drain(15.0)
+    assert actor.drain(DEADLINE_S)
     before = service.info().env_steps
     traffic = threading.Thread(target=act)
     traffic.start()
@@ -247,10 +248,10 @@ def test_rows_that_were_let_go_are_counted(make_service, make_segment, tmp_path)
     service = durable(make_service, 512)
     slow, fast = service.actor("slow"), service.actor("fast")
     slow.insert(make_segment(0, 0, 64))
-    assert slow.drain(15.0)
+    assert slow.drain(DEADLINE_S)
     for first in range(0, 4096, 64):
         fast.insert(make_segment(0, first, 64))
-    assert fast.drain(15.0)
+    assert fast.drain(DEADLINE_S)
     with ExitStack() as stack:
         table = opened(service, stack)
         numbers = np.concatenate([batch.column("row_number").to_numpy() for batch in table])
@@ -264,7 +265,7 @@ def test_two_exports_never_mix(make_service, make_segment, tmp_path):
     service = durable(make_service)
     actor = service.actor()
     actor.insert(make_segment(0, 0, 8))
-    assert actor.drain(15.0)
+    assert actor.drain(DEADLINE_S)
     actor.close()
     written(service, write_parquet, tmp_path / "parquet")
     with pytest.raises(CheckpointError, match=r"is not empty \(part-00000\.parquet is in it\)"):
@@ -275,7 +276,7 @@ def test_another_runs_experience_is_refused_in_one_sentence(make_service, make_s
     service = durable(make_service)
     actor = service.actor()
     actor.insert(make_segment(0, 0, 8))
-    assert actor.drain(15.0)
+    assert actor.drain(DEADLINE_S)
     actor.close()
     written(service, write_parquet, tmp_path / "parquet")
     with pytest.raises(ConfigError, match=r"the observation space of .* is Box\(.*\), and this run's is Dict\("):
