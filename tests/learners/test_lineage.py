@@ -1,12 +1,14 @@
 """What a learner writes down of what it is trained on, through kill -9, and what can be asked of it."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from learners.rerun import Rerun
 from replay.client import Manifest, ManifestWriter, TrainedBatch, lineage_folder
 from replay.manifest import batches_file
 from sojourn.errors import CheckpointError, ConfigError
@@ -112,3 +114,20 @@ def test_a_learners_own_lives_are_written_down(make_run: Callable[..., object]) 
     eventually(lambda: run.watcher.latest().policy_version == newest.policy_version)
     written = json.loads((run.folder / "checkpoints" / run.checkpoints()[-1] / "metadata.json").read_text())
     assert newest.policy_version == written["policy_version"]
+
+
+def test_lives_that_go_on_from_a_checkpoint_are_repeated_as_one(make_run: Callable[..., object]) -> None:
+    """The second life learns faster: each is repeated with the settings that it had, and the run's file has the latest ones."""
+    run = make_run(lineage="full", replay={"durability": "process"}, algorithm={"name": "sac", "learning_rate": 1e-3})
+    run.insert(200)
+    run.learn(20)
+    faster = run.config.algorithm.model_copy(update={"learning_rate": 1e-2})
+    run.learn(50, algorithm=faster)
+    run.close()
+    for checkpoint in run.checkpoints()[:-1]:
+        shutil.rmtree(run.folder / "checkpoints" / checkpoint)
+    rerun = Rerun(run.folder, run.config.model_copy(update={"algorithm": faster}), 1)
+    found = list(rerun.comparisons())
+    assert [(comparison.what, comparison.difference) for comparison in found if comparison.difference] == []
+    assert {life.learner_step for life in Manifest(run.folder).lives} == {0, 20}
+    assert {comparison.learner_step for comparison in found} >= {0, 20, 50}

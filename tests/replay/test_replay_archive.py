@@ -2,19 +2,23 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import gymnasium as gym
 import numpy as np
 import pytest
 
-from replay.archive import archive_files, archived_rows, archived_schema, lives_in
+from replay.archive import archive_files, archive_folder, archived_rows, archived_schema, lives_in, write_archive
+from replay.archived_items import ArchivedItems
 from replay.archiver import FILE_BYTES, Archiver
 from replay.arrow import decode_chunk, encode_chunk
 from replay.client_records import Identity
 from replay.commit import StoredChunk
 from replay.rows import STEP
 from sojourn.columns import Column, Schema, space_to_json
+from sojourn.config.schema import TableSettings
+from sojourn.errors import CheckpointError
 from sojourn.experience import Segment
 from sojourn.metrics import Metrics
 
@@ -118,6 +122,25 @@ async def test_reading_goes_on_inside_a_file(archiver, tmp_path):
     (file,) = archive_files(tmp_path / "chunks")
     first, second = archived_rows(file, SCHEMA, after_row=9)
     assert (first.first_row, len(first.rows), second.first_row) == (10, 4, 14)
+
+
+async def test_a_batch_of_several_shards_is_put_together_in_its_order(tmp_path):
+    """Shard 1 holds the rows of shard 0 as well, and some before them."""
+    write_archive(archive_folder(tmp_path), SCHEMA, 0, chunks_of(4), {})
+    write_archive(
+        archive_folder(tmp_path), SCHEMA, 1, [replace(chunks_of(1)[0], client_id="actor-9"), *chunks_of(4, first_row=14)], {}
+    )
+    items = ArchivedItems(tmp_path, TableSettings(capacity_steps=2_000))
+    key, shard = np.array([1, 14, 29, 16], np.uint64), np.array([0, 1, 1, 0], np.uint16)
+    mixed, alone = items.columns(key, shard), items.columns(np.array([1, 1, 16, 16], np.uint64), np.zeros(0, np.uint16))
+    for name, column in alone.items():
+        assert mixed[name].tobytes() == column.tobytes(), name
+
+
+async def test_an_item_that_was_never_whole_is_named(tmp_path):
+    write_archive(archive_folder(tmp_path), SCHEMA, 0, chunks_of(1), {})
+    with pytest.raises(CheckpointError, match="holds no item 99"):
+        ArchivedItems(tmp_path, TableSettings(capacity_steps=2_000)).columns(np.array([99], np.uint64), np.zeros(0, np.uint16))
 
 
 async def test_a_chunk_may_be_deleted_once_it_is_archived(archiver):
