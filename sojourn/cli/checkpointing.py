@@ -2,14 +2,16 @@
 
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sojourn.checkpoint_requests import Made, ask_for_checkpoint, take_answer, withdraw
 from sojourn.cli.arguments import RunName
 from sojourn.errors import CheckpointError, ConfigError, DeadlineError
 from sojourn.run_folder import find_run, is_driven
+
+if TYPE_CHECKING:
+    from sojourn.checkpoint_requests import Made
 
 LOOK_S = 0.05
 
@@ -30,8 +32,10 @@ def checkpoint_run(run: RunName = None, within: Within = 60.0) -> None:
         typer.echo(f"replay shard {cut.shard}: {said}")
 
 
-def _made(path: Path, within_s: float) -> Made:
+def _made(path: Path, within_s: float) -> "Made":
     """Raises DeadlineError if no learner answers in time, or the run ends meanwhile."""
+    from sojourn.checkpoint_requests import ask_for_checkpoint, take_answer, withdraw
+
     request, until_s = ask_for_checkpoint(path), time.monotonic() + within_s
     try:
         while (made := take_answer(path, request)) is None:

@@ -57,7 +57,7 @@ def test_the_help_names_every_command_and_starts_quickly():
         "print(time.process_time() - began, sorted(heavy), file=sys.stderr)"
     )
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    for command in ("train", "status", "top", "scale", "eval", "resume", "report", "export", "config", "list"):
+    for command in ("train", "status", "top", "scale", "eval", "resume", "report", "export", "lineage", "config", "list"):
         assert f"  {command} " in ended.stdout
     seconds, heavy = ended.stderr.split(" ", 1)
     assert heavy.strip() == "[]"
