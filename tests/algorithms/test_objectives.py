@@ -52,6 +52,7 @@ def test_per_second_pays_rewards_less_the_rate_read_before_the_batch(make_config
     second = found.worth(**step)
     assert second.reward.tolist() == [[3.0, -3.0]]  # 9 / 3 a second
     assert second.discount.tolist() == [[1.0, 1.0]]
+    assert second.trace.tolist() == [[1.0, 1.0]]
 
 
 def test_the_rate_is_a_ratio_of_means_and_not_a_mean_of_ratios():

@@ -28,22 +28,22 @@ def test_critic_loss_by_hand():
 
 
 def test_actor_loss_takes_the_lesser_critic_and_weighs_both_terms():
-    q, log_prob = torch.tensor([[1.0, 2.0], [0.0, 5.0]]), torch.tensor([-1.0, 1.0])
-    # 1 * (-0.5 - 0) and 3 * (0.5 - 2)
-    assert actor_loss(log_prob, q, torch.tensor(0.5), WEIGHT).item() == (-0.5 - 4.5) / 2
+    q, log_prob = torch.tensor([[1.0, 2.0], [0.0, 5.0]]), torch.tensor([-2.0, 6.0])
+    # 1 * (-1 - 0) and 3 * (3 - 2)
+    assert actor_loss(log_prob, q, torch.tensor(0.5), WEIGHT).item() == (-1.0 + 3.0) / 2
 
 
 def test_temperature_rises_when_entropy_is_below_its_target():
     log_temperature = torch.zeros((), requires_grad=True)
-    loss = temperature_loss(log_temperature, torch.tensor([3.0, 3.0]), -2.0, WEIGHT)  # entropy -3, wanted -2
+    loss = temperature_loss(log_temperature, torch.tensor([5.0, 5.0]), -2.0, WEIGHT)  # entropy -5, wanted -2
     loss.backward()
-    assert log_temperature.grad.item() == -(1.0 + 3.0) / 2
+    assert log_temperature.grad.item() == -(3.0 + 9.0) / 2
 
 
 def test_soft_value_and_its_centred_form():
-    q, log_prob = torch.tensor([[1.0], [2.0]]), torch.tensor([-3.0])
-    assert soft_value(q, log_prob, torch.tensor(0.5), 0.0).tolist() == [2.5]
-    assert soft_value(q, log_prob, torch.tensor(0.5), -2.0).tolist() == [3.5]
+    q, log_prob = torch.tensor([[1.0, 5.0], [2.0, 4.0]]), torch.tensor([-3.0, -1.0])
+    assert soft_value(q, log_prob, torch.tensor(0.5), 0.0).tolist() == [2.5, 4.5]
+    assert soft_value(q, log_prob, torch.tensor(0.5), -2.0).tolist() == [3.5, 5.5]
 
 
 def test_discrete_actions_are_refused_with_the_right_algorithm(make_config, make_schema):

@@ -33,6 +33,7 @@ def terminated(reward, duration_s, waited_s, policy_version, action=None) -> Tra
 
 def test_the_newest_sixteenth_is_at_least_one_item_and_all_of_its_versions():
     assert newest(torch.tensor([3, 5, 5, 1])).tolist() == [False, True, True, False]
+    assert newest(torch.arange(32)).nonzero().flatten().tolist() == [30, 31]
     assert newest(torch.arange(33)).nonzero().flatten().tolist() == [30, 31, 32]
 
 
