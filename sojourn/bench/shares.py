@@ -5,8 +5,10 @@ from collections.abc import Iterator
 import numpy as np
 
 from replay.client import LearnerConnection
-from sojourn.bench.world import DEADLINE_S
+from sojourn.bench.world import DEADLINE_S, World, eventually
 from sojourn.experience import Batch
+
+AHEAD = 16  # batches
 
 
 class Averages:
@@ -33,3 +35,20 @@ def take(learner: LearnerConnection, batches: int) -> Iterator[Batch]:
         batch = learner.sample(DEADLINE_S)
         yield batch
         learner.consumed(batch)
+
+
+def take_now(world: World, table: str, batch_size: int, batches: int) -> Iterator[Batch]:
+    """Batches that are drawn at this moment: by a learner that comes for them, and goes once those ahead are drawn too.
+
+    All tables draw from one generator: how many draws it has made must not hang on when somebody went.
+    """
+    before, ahead = _sampled(world, table), min(AHEAD, batches)
+    learner = world.learner(table, batch_size, ahead=ahead)
+    yield from take(learner, batches)
+    eventually(lambda: _sampled(world, table) == before + (batches + ahead) * batch_size, "the batches ahead")
+    learner.close()
+
+
+def _sampled(world: World, table: str) -> int:
+    found = world.info().table(table)
+    return found.facts.sampled_items if found else 0

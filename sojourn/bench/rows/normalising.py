@@ -10,7 +10,7 @@ import numpy as np
 
 from replay.client import ActorConnection
 from sojourn.bench.row import Row, Size
-from sojourn.bench.shares import take
+from sojourn.bench.shares import take, take_now
 from sojourn.bench.verdict import Claim
 from sojourn.bench.world import DEADLINE_S, World
 from sojourn.experience import Batch, EndKind, Segment
@@ -107,7 +107,7 @@ def draws(size: Size, rng: np.random.Generator) -> Mapping[str, float]:
         insert(world, world.actor(), slow, rng.standard_normal(steps), RING_RATIO)
         variance = {}
         for table in tables:
-            batches = take(world.learner(table, DRAW_BATCH), size.of(5_000, 500))
+            batches = take_now(world, table, DRAW_BATCH, size.of(5_000, 500))
             variance[table] = np.var([(batch.loss_weight * batch.columns["observation"][:, 1]).mean() for batch in batches])
     return {"variance ratio": float(variance["weight"] / variance["draw"])}
 

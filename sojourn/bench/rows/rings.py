@@ -1,15 +1,14 @@
 """Rings from which items leave at an age: slow actions have less of it left when they arrive, so draws meet them too seldom."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 
 from sojourn.bench.lanes import Attempt, Lanes
 from sojourn.bench.row import Row, Size
-from sojourn.bench.shares import Averages, take
+from sojourn.bench.shares import Averages, take_now
 from sojourn.bench.verdict import Claim
-from sojourn.bench.world import BEGIN_S, World, eventually
-from sojourn.experience import Batch
+from sojourn.bench.world import BEGIN_S, World
 
 FAST_S, SLOW_S = 1.0, 20.0
 HORIZON_S = 60.0
@@ -61,26 +60,9 @@ def ring(size: Size, rng: np.random.Generator, settings: Mapping[str, object], t
                 lanes.go_on_until(end_s - HORIZON_S + tick * tick_s)
                 lanes.deliver()
             for weight in tables:
-                for batch in drawn_now(world, weight, BATCHES):
+                for batch in take_now(world, weight, BATCH, BATCHES):
                     averages[weight].add(batch)
     return {"raw": averages["none"].of(0), "inclusion": averages["inclusion"].of(0)}
-
-
-def drawn_now(world: World, table: str, batches: int) -> Iterator[Batch]:
-    """Batches that are all drawn at this moment: by a learner that comes for them, and goes once those ahead are drawn too.
-
-    Tables draw from one generator: how many draws it has made must not hang on when somebody went.
-    """
-    before = _sampled(world, table)
-    learner = world.learner(table, BATCH, ahead=batches)
-    yield from take(learner, batches)
-    eventually(lambda: _sampled(world, table) == before + 2 * batches * BATCH, "the batches ahead")
-    learner.close()
-
-
-def _sampled(world: World, table: str) -> int:
-    found = world.info().table(table)
-    return found.facts.sampled_items if found else 0
 
 
 def start_age(size: Size, rng: np.random.Generator) -> Mapping[str, float]:
@@ -106,7 +88,7 @@ def two_factors(size: Size, rng: np.random.Generator) -> Mapping[str, float]:
                 fleet.go_on_until(BEGIN_S + tick * FLEET_TICK_S)
                 fleet.deliver()
         world.clock.now_s += rng.random() * FLEET_TICK_S  # at any time between deliveries
-        for batch in drawn_now(world, "ring", size.of(100, 10)):
+        for batch in take_now(world, "ring", BATCH, size.of(100, 10)):
             ones = np.ones(len(batch))
             averages["raw"].add(batch, weight=ones)
             averages["priority"].add(batch, weight=batch.factors["priority"])
