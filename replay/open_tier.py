@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-from replay.durability import check_server, confirmation, embedded_appendfsync
+from replay.durability import check_server, embedded_appendfsync
 from replay.embedded import EmbeddedServer
 from replay.redis_store import RedisStore
 from replay.tier import DurableTier, Standing
@@ -41,7 +41,7 @@ async def open_tier(
         settings = await store.settings()
         check_server(replay.durability, settings, replay.redis_memory_bytes)
         undo.pop_all()
-    store.confirm = confirmation(replay.durability, settings)
+    store.require(replay.durability, replay.redis_memory_bytes, settings)
     return DurableTier(store, server, standing)
 
 

@@ -17,52 +17,29 @@ and those of cuts (replay/cuts.py).
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import aclosing, contextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing
+from dataclasses import replace
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 import redis.asyncio
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import BusyLoadingError, NoScriptError, OutOfMemoryError, RedisError, ResponseError
+from redis.exceptions import BusyLoadingError, NoScriptError, RedisError, ResponseError
 
 from replay.commit import COMMIT, SET_ASIDE, Commit, CorruptedChunk, StoredChunk, checksum
-from replay.durability import Confirmation, ServerSettings
+from replay.durability import Confirmation, Durability, ServerSettings, check_server, confirmation
 from replay.packing import Pack, unpacked
 from replay.packs import PACKS, Entry, chunks_and_packs, oldest_packed_row, packed_chunk_of, row_of
-from sojourn.errors import ConfigError, ContractError, UnavailableError
+from replay.redis_errors import NotOwnerError, TierFullError, translated, without_password
+from sojourn.errors import ConfigError, UnavailableError
+
+__all__ = ["NotOwnerError", "RedisStore", "TierFullError"]
 
 CONNECT_TIMEOUT_S = 1.0
 ANSWER_TIMEOUT_S = 10.0
 CONFIRM_TIMEOUT_MS = 5_000
 LOADING_LOOK_S = 0.05
-
-
-class TierFullError(UnavailableError):
-    """The server refused to write because its memory or disk is full; nothing was changed."""
-
-
-class NotOwnerError(ContractError):
-    """Another service of this shard has taken over; this one must end."""
-
-
-@contextmanager
-def translated(url: str) -> Iterator[None]:
-    """Turn the client library's errors into ours."""
-    try:
-        yield
-    except OutOfMemoryError as error:
-        raise TierFullError(f"the Redis server is out of memory: {error}") from error
-    except ResponseError as error:
-        sentence = str(error)
-        if sentence.startswith("NOTOWNER"):
-            raise NotOwnerError(sentence) from error
-        if sentence.startswith("MISCONF"):
-            raise TierFullError(f"the Redis server cannot write to its disk: {error}") from error
-        raise UnavailableError(f"the Redis server at {url} refused: {error}") from error
-    except (RedisError, OSError) as error:
-        raise UnavailableError(f"the Redis server at {url} cannot be reached: {error}") from error
 
 
 class RedisStore:
@@ -81,8 +58,41 @@ class RedisStore:
             socket_connect_timeout=CONNECT_TIMEOUT_S,
             socket_timeout=ANSWER_TIMEOUT_S,
             retry=Retry(NoBackoff(), 0),  # a commit that is sent twice by itself would look like another writer
+            redis_connect_func=self._greet,
         )
+        self._required: tuple[Durability, int] | None = None
+        self._connections = self._checked = 0  # made, and of these those behind which the server's settings were looked at
         self._sha = ""
+
+    async def _greet(self, connection: Any) -> None:
+        """The client library connects by itself, also to a server that came back with other settings: count it."""
+        self._connections += 1
+        await connection.on_connect()
+
+    def require(self, level: Durability, memory_bytes: int, settings: ServerSettings) -> None:
+        """From now on nothing counts as durable behind a new connection before its server was found to give this level.
+
+        settings: of the server, which gives it now.
+        """
+        self._required, self.confirm = (level, memory_bytes), confirmation(level, settings)
+        self._checked = self._connections
+
+    async def _check_again(self) -> None:
+        """Raise UnavailableError with each setting with which the server behind a new connection cannot give the level."""
+        if self._required is None or self._checked == self._connections:
+            return
+        (level, memory_bytes), connections = self._required, self._connections
+        settings = await self.settings()
+        try:
+            check_server(level, replace(settings, replicas=max(1, settings.replicas)), memory_bytes)  # WAIT counts them each time
+        except ConfigError as error:
+            raise UnavailableError(f"{error}; it came back with other settings") from error
+        self._checked, before = connections, self.confirm
+        self.confirm = confirmation(level, settings)
+        if self.confirm != before:
+            raise UnavailableError(
+                "the Redis server came back with other settings, under which a commit is confirmed in another way"
+            )
 
     def key(self, name: str) -> str:
         return f"{self.tag}:{name}"
@@ -137,6 +147,7 @@ class RedisStore:
         with translated(self.url):
             await self._client.set(self.key("owner"), self.owner, nx=True)
             owner = int(await self._client.get(self.key("owner")))
+        await self._check_again()
         if owner != self.owner:
             raise NotOwnerError(f"another replay service, {owner}, has taken over this shard")
 
@@ -155,6 +166,7 @@ class RedisStore:
         self._check_copies(answers)
         if self.confirm.written:
             await self._until_written()
+        await self._check_again()
 
     async def _until_written(self) -> None:
         """Raise TierFullError if the server could not write to its append-only file what it has just answered.
@@ -280,9 +292,3 @@ class RedisStore:
 
     async def close(self) -> None:
         await self._client.aclose()
-
-
-def without_password(url: str) -> str:
-    """As it may be shown."""
-    parts = urlsplit(url)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))

@@ -9,10 +9,12 @@ import grpc
 import pytest
 
 from protos import replay_pb2 as pb
+from replay.commit import Commit
 from replay.open_tier import open_tier
+from replay.redis_store import RedisStore
 from replay.tier import Standing
 from sojourn.config import Config
-from sojourn.errors import ConfigError
+from sojourn.errors import ConfigError, UnavailableError
 
 ACCEPTED, DUPLICATE = pb.InsertReply.ACCEPTED, pb.InsertReply.DUPLICATE
 MEMORY_BYTES = 1 << 30
@@ -116,6 +118,64 @@ async def test_level_replica_survives_the_loss_of_the_primary_and_the_promotion_
     async with serve(config) as service:
         info = await service.client.info()
         assert (info.env_steps, info.rows) == (110, 110)
+
+
+async def test_a_server_that_comes_back_without_its_append_only_file_is_told_why_and_nothing_is_acknowledged_on_it(
+    serve: Any, valkey: Any, kit: SimpleNamespace
+) -> None:
+    """The client library connects again by itself; all that was written is there, so that only the settings tell."""
+    server = await valkey()
+    async with serve(kit.config(replay=settings_for("process", server.url))) as service:
+        inserts = await service.client.inserts()
+        await insert(inserts, kit, 1)
+        assert (await inserts.reply()).outcome == ACCEPTED
+        async with server.client() as client:
+            await client.config_set("appendonly", "no")
+            await client.client_kill_filter(_type="normal", skipme=True)
+        await insert(inserts, kit, 2)
+
+        async def says_why() -> bool:
+            return "appendonly is no, must be yes" in (await service.client.info()).durable_tier
+
+        await kit.eventually(says_why)
+        reply = asyncio.create_task(inserts.reply())
+        async with server.client() as client:
+            await client.config_set("appendonly", "yes")
+        assert ((await reply).message_number, (await reply).outcome) == (2, ACCEPTED)
+        assert await store_of(service).last_row() == 11
+        assert (await service.client.info()).durable_tier == "ok"
+
+
+@pytest.mark.parametrize(
+    ("level", "appendfsync", "lacks"), [("process", "everysec", "must be no or always"), ("disk", "no", "must be always")]
+)
+async def test_settings_are_looked_at_again_behind_each_new_connection(
+    valkey: Any, tmp_path: Path, level: str, appendfsync: str, lacks: str
+) -> None:
+    server = await valkey(appendfsync="always")
+    config = Config.model_validate({"replay": settings_for(level, server.url)})
+    tier = await open_tier(config, tmp_path, run_id="run", shard=0, incarnation=1, standing=lambda *_: Standing(b"", {}))
+    assert tier is not None
+    await tier.store.take_over()
+    await tier.store.commit(Commit(fences={"actor-0/7": "1 live"}))
+    async with server.client() as client:
+        await client.config_set("appendfsync", appendfsync)
+        await client.client_kill_filter(_type="normal", skipme=True)
+    refusals = []
+    for _ in range(2):  # the first may tell of the lost connection
+        with pytest.raises(UnavailableError) as caught:
+            await tier.store.commit(Commit(fences={"actor-0/7": "2 live"}))
+        refusals.append(str(caught.value))
+    assert lacks in refusals[-1]
+    async with server.client() as client:
+        await client.config_set("appendfsync", "always")
+    await tier.store.commit(Commit(fences={"actor-0/7": "3 live"}))
+    await tier.close()
+
+
+def store_of(service: Any) -> RedisStore:
+    found: RedisStore = service.server.shard.tier.store
+    return found
 
 
 async def test_inserts_wait_while_the_disk_of_redis_is_full_and_nothing_acknowledged_is_lost(
