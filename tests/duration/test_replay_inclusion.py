@@ -276,6 +276,22 @@ def test_the_relative_error_is_that_of_the_binomial_share_by_clusters():
     assert with_errors(info([1.0, 3.0]), said)[1] == pytest.approx([0.0, np.sqrt(0.5 / (0.5 * 2))])
 
 
+@pytest.mark.parametrize("weight", ["inclusion", "pool"])
+def test_estimated_factors_come_with_their_errors_batch_by_batch(weight):
+    pool = stratum(**windows(1.0, 2.0, 3.0, 4.0), lane_seconds=100.0, completions=30, span_s=10.0)
+    weigher = Weigher(TableSettings(sampler="uniform", duration={"weight": weight}), 100)
+    first, second = weigher.weigh_several(info([1.0, 3.0, 4.0, 2.0]), facts("window", [pool]), 2)
+    assert first.errors["duration"] == pytest.approx([0.0, (0.5 / (0.5 * 4)) ** 0.5])
+    assert second.errors["duration"] == pytest.approx([(0.75 / (0.25 * 4)) ** 0.5, (0.25 / (0.75 * 4)) ** 0.5])
+
+
+def test_a_rule_that_estimates_nothing_has_no_errors_and_its_own_weights():
+    weigher = Weigher(TableSettings(sampler="uniform", duration={"weight": "linear", "cap": 9.0}), 100)
+    weighted = weigher.weigh({}, info([1.0, 3.0]), facts("window", [stratum(**windows(1.0, 2.0, 3.0, 4.0))]))
+    assert weighted.factors["duration"].tolist() == [0.5, 1.5]
+    assert weighted.errors == {}
+
+
 def test_where_draws_follow_the_weight_only_the_priority_part_is_annealed():
     """Leaves 1 x 1 and 4 x 2 of priority 1 and 4: after full annealing both weigh as the duration weight says, 1 to 2."""
     settings = TableSettings(
