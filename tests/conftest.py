@@ -13,6 +13,7 @@ LONGEST_FIRST = (
     "test_chaos_trials.py",
     "test_launcher_cluster.py",
     "test_walk.py",
+    "test_learning_again.py",
     "test_service_durability.py",
     "test_actor_asynchronous.py",
     "test_actor_services.py",
