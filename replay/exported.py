@@ -1,5 +1,8 @@
 """What does a service hold? Its chunks' rows, read while it lives. Blocks and uses the network; nothing is taken away."""
 
+import math
+import random
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -14,7 +17,7 @@ from replay.rows import Rows
 from sojourn.columns import Schema
 from sojourn.errors import DeadlineError, UnavailableError
 from sojourn.roles import Address
-from sojourn.rpc import channel_options
+from sojourn.rpc import backoff_s, channel_options
 
 
 @dataclass(frozen=True)
@@ -46,21 +49,22 @@ def exported_rows(
 ) -> Iterator[ExportedRows]:
     """Chunks that begin at `from_row` or later and still hold rows, in the order of their numbers, up to what there is now.
 
-    timeout_s: of one call. One that breaks after it brought something is gone on with behind that, so that reading may take longer,
-    and survives a restart of the service.
+    timeout_s: of one call. One that breaks after something came is gone on with behind that, for as long again: reading may take longer,
+    and outlives a restart of the service.
     Raises ContractError at level `memory`, UnavailableError and DeadlineError as a call does.
     """
     request = pb.ExportRequest(table=table, from_row_number=from_row)
+    waits_s, until_s = backoff_s(random.Random()), -math.inf
     while True:
-        brought = False
         try:
             for chunk in _call(address, schema, request, timeout_s):
-                brought = True
                 yield chunk
+                waits_s, until_s = backoff_s(random.Random()), time.monotonic() + timeout_s
             return
         except (UnavailableError, DeadlineError):
-            if not brought:
+            if time.monotonic() > until_s:
                 raise
+        time.sleep(next(waits_s))
 
 
 def _call(address: Address, schema: Schema, request: pb.ExportRequest, timeout_s: float) -> Iterator[ExportedRows]:

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from replay.arrow import decode_chunk, encode_chunk
-from replay.exported import ExportedRows
+from replay.exported import ExportedRows, exported_rows
 from replay.initial import Beginning, load_initial
 from replay.initial_source import initial_source
 from replay.nested_columns import leaves_of, trees
@@ -242,6 +242,25 @@ def test_what_changes_while_it_is_read_is_neither_torn_nor_followed_for_ever(mak
     assert table.steps >= before
     assert (np.diff(numbers) == 1).all()
     assert (priority[:32] == 1.0).all()
+
+
+def test_reading_goes_on_behind_a_restart_of_the_service(make_service, make_segment):
+    service = durable(make_service)
+    schema = Schema(
+        observation=space_to_json(gym.spaces.Box(0, 255, (128, 128), np.uint8)),
+        action=space_to_json(gym.spaces.Box(-1.0, 1.0, (1,), np.float32)),
+    )
+    actor, frames = service.actor(schema=schema), np.random.default_rng(1).integers(0, 256, (9, 128, 128), np.uint8)
+    for first in range(0, 800, 8):  # 13 MB: more than is under way at once
+        actor.insert(make_segment(0, first, 8, observation={"observation": frames}))
+    assert actor.drain(15.0)
+    actor.close()
+    chunks = exported_rows(service.address, schema, "replay")
+    found = [next(chunks)]
+    service.stop()
+    service.start()
+    found += chunks
+    assert [row for chunk in found for row in range(chunk.first_row, chunk.next_row)][:800] == list(range(1, 801))
 
 
 def test_rows_that_were_let_go_are_counted(make_service, make_segment, tmp_path):
