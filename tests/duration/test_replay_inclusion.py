@@ -260,6 +260,7 @@ def test_starts_are_told_on_the_clock_of_their_shard():
     second = StartSummary((starts("", 5_000.0, *[0] * 50, *[20] * 50),), clock_s=5_000.0)
     items = info([1.0] * 4, shard=[0, 0, 1, 1], start_s=[725.0, 775.0, 5_025.0, 5_075.0])
     assert inclusion_weights(items, started(first, second)) == pytest.approx([2.0, 2 / 3, 2.0, 2 / 3], rel=0.03)
+    assert np.isnan(inclusion_weights(info([1.0], shard=[5], start_s=[725.0]), started(first, second)))
     alone = StartSummary((starts("", 5_000.0, *[10] * 50, *[30] * 50),), clock_s=5_000.0)
     items = info([1.0] * 2, start_s=[5_025.0, 5_075.0])
     assert inclusion_weights(items, started(alone)) == pytest.approx([2.0, 2 / 3], rel=0.03)
