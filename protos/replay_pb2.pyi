@@ -212,7 +212,7 @@ class HeartbeatReply(_message.Message):
     def __init__(self, start_credits: _Optional[int] = ..., gated: _Optional[bool] = ..., insert_pause_s: _Optional[float] = ..., env_steps: _Optional[int] = ..., learner_step: _Optional[int] = ..., retired: _Optional[bool] = ...) -> None: ...
 
 class SampleRequest(_message.Message):
-    __slots__ = ("client_id", "incarnation", "table", "batch_size", "credits", "max_batches_per_message", "learner_step", "release_draws", "share", "policy_version")
+    __slots__ = ("client_id", "incarnation", "table", "batch_size", "credits", "max_batches_per_message", "learner_step", "release_draws", "share", "policy_version", "other_inserted_items", "other_sampled_items")
     CLIENT_ID_FIELD_NUMBER: _ClassVar[int]
     INCARNATION_FIELD_NUMBER: _ClassVar[int]
     TABLE_FIELD_NUMBER: _ClassVar[int]
@@ -223,6 +223,8 @@ class SampleRequest(_message.Message):
     RELEASE_DRAWS_FIELD_NUMBER: _ClassVar[int]
     SHARE_FIELD_NUMBER: _ClassVar[int]
     POLICY_VERSION_FIELD_NUMBER: _ClassVar[int]
+    OTHER_INSERTED_ITEMS_FIELD_NUMBER: _ClassVar[int]
+    OTHER_SAMPLED_ITEMS_FIELD_NUMBER: _ClassVar[int]
     client_id: str
     incarnation: int
     table: str
@@ -233,7 +235,9 @@ class SampleRequest(_message.Message):
     release_draws: _containers.RepeatedScalarFieldContainer[int]
     share: float
     policy_version: int
-    def __init__(self, client_id: _Optional[str] = ..., incarnation: _Optional[int] = ..., table: _Optional[str] = ..., batch_size: _Optional[int] = ..., credits: _Optional[int] = ..., max_batches_per_message: _Optional[int] = ..., learner_step: _Optional[int] = ..., release_draws: _Optional[_Iterable[int]] = ..., share: _Optional[float] = ..., policy_version: _Optional[int] = ...) -> None: ...
+    other_inserted_items: int
+    other_sampled_items: int
+    def __init__(self, client_id: _Optional[str] = ..., incarnation: _Optional[int] = ..., table: _Optional[str] = ..., batch_size: _Optional[int] = ..., credits: _Optional[int] = ..., max_batches_per_message: _Optional[int] = ..., learner_step: _Optional[int] = ..., release_draws: _Optional[_Iterable[int]] = ..., share: _Optional[float] = ..., policy_version: _Optional[int] = ..., other_inserted_items: _Optional[int] = ..., other_sampled_items: _Optional[int] = ...) -> None: ...
 
 class SampleReply(_message.Message):
     __slots__ = ("draws", "rows", "table")

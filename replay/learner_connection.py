@@ -262,6 +262,7 @@ class LearnerConnection:
             batches_per_message=learner.batches_per_message,
             may_draw=self._may_draw,
             now_s=self._now_s,
+            others=lambda: self._counted_beside(stream),
         )
         courier = Courier(
             link, self._table, lambda reply: self._heard(shard, reply), self._meter.updated, lambda: self._asked(shard)
@@ -316,6 +317,11 @@ class LearnerConnection:
         facts = replay_facts([stream.facts for stream in streams])
         granted = sum(stream.granted_items for stream in streams)
         return facts.sampled_items + granted <= limiter.samples_per_insert * facts.inserted_items
+
+    def _counted_beside(self, stream: SampleStream) -> tuple[int, int]:
+        """Items that all shards but this stream's have inserted and sampled, as their latest answers say."""
+        others = [shard.stream.facts for shard in self._shards if shard.stream is not stream]
+        return sum(facts.inserted_items for facts in others), sum(facts.sampled_items for facts in others)
 
     def _take(self, timeout_s: float) -> Composed:
         with self._arrived:

@@ -25,7 +25,8 @@ class RateLimiter:
     Inserts are admitted while that surplus <= tolerance, and always before `min_size` items; samples are admitted from `min_size` items
     on while it is >= -tolerance. Each is charged after it was admitted. With unit `seconds` both sides count seconds of experience,
     an item at most `seconds_cap`; `min_size` still counts items, whose seconds are free. Without samples_per_insert only
-    `min_size` holds. Invariant: inserts and samples are never both refused, since the surplus cannot lie beyond both bounds.
+    `min_size` holds. What other shards of the run have counted is added on both sides where items are counted (`others`), so that the run's
+    ratio is kept over all shards: a new one would otherwise wait for draws that follow priorities it has not got yet. Invariant: inserts and samples are never both refused, since the surplus cannot lie beyond both bounds.
     """
 
     def __init__(self, settings: LimiterSettings, default_tolerance: float) -> None:
@@ -35,6 +36,7 @@ class RateLimiter:
         self.takes_no_inserts = False  # what is there may then be drawn as often as the learner wants
         self.inserted_items = 0
         self.sampled_items = 0
+        self._other_inserted = self._other_sampled = 0
         self._inserted = 0.0  # charged, the first min_size items included
         self._free = 0.0  # what these first items were charged
         self._sampled = 0.0
@@ -61,11 +63,21 @@ class RateLimiter:
         if self._settings.samples_per_insert is None:
             return 0.0
         free = self._free if self.counts_seconds else self._settings.min_size
-        return (self._inserted - free) * self._settings.samples_per_insert - self._sampled
+        inserted, sampled = self._inserted + self._other_inserted, self._sampled + self._other_sampled
+        return (inserted - free) * self._settings.samples_per_insert - sampled
+
+    def others(self, inserted_items: int, sampled_items: int) -> None:
+        """What all other shards have counted, as a learner knows it; of no use where seconds are counted."""
+        if not self.counts_seconds:
+            self._other_inserted, self._other_sampled = inserted_items, sampled_items
+
+    @property
+    def _items_of_all(self) -> int:
+        return self.inserted_items + self._other_inserted
 
     def can_insert(self, ahead: int = 0) -> bool:
         """Whether a message is admitted once `ahead` more items, of the mean duration so far, have been charged."""
-        if self.inserted_items + ahead < self._settings.min_size:
+        if self._items_of_all + ahead < self._settings.min_size:
             return True
         free = max(0, self._settings.min_size - self.inserted_items) if self.counts_seconds else 0
         charge = max(0, ahead - free) * self._mean_charge * (self._settings.samples_per_insert or 0.0)
@@ -75,7 +87,7 @@ class RateLimiter:
         """Whether a batch is admitted once `ahead` more (in the limiter's unit) has been charged."""
         if self.takes_no_inserts:
             return True
-        return self.inserted_items >= self._settings.min_size and self.surplus - ahead >= -self.tolerance
+        return self._items_of_all >= self._settings.min_size and self.surplus - ahead >= -self.tolerance
 
     def charge_insert(self, items: int, seconds: float) -> None:
         """Count new items. seconds: the sum of their durations, each capped; read only where seconds are counted."""

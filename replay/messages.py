@@ -158,6 +158,8 @@ def request_of(request: pb.SampleRequest) -> Request:
         learner_step=request.learner_step,
         release_draws=request.release_draws,
         policy_version=version_of(request.policy_version),
+        other_inserted_items=request.other_inserted_items,
+        other_sampled_items=request.other_sampled_items,
     )
 
 

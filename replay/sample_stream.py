@@ -69,10 +69,12 @@ class SampleStream:
         batches_per_message: int,
         may_draw: Callable[[], bool],
         now_s: Callable[[], float] = time.monotonic,
+        others: Callable[[], tuple[int, int]] = lambda: (0, 0),
     ) -> None:
         """may_draw: whether the ratio of samples to inserts over all shards leaves room; called holding `arrived`.
 
         now_s: the learner's clock, which the service's is compared with.
+        others: items that all other shards have inserted and sampled; called holding `arrived`.
         """
         self._link = link
         self._arrived = arrived
@@ -86,6 +88,8 @@ class SampleStream:
         self._granted = 0
         self._learner_step = 0
         self._policy_version = 0
+        self._others = others
+        self._told_others = (0, 0)
         self._reported = (0, 0)  # learner step and policy version
         self.start_summary = StartSummary()
         self.start_log_number = 0
@@ -153,7 +157,7 @@ class SampleStream:
         ended = threading.Event()
         with self._arrived:
             self._granted = 0
-            self._reported = (0, 0)
+            self._reported = self._told_others = (0, 0)
         try:
             requests = self._requests(session, ended)
             with our_errors():
@@ -191,6 +195,11 @@ class SampleStream:
         return free if worth_it and self._may_draw() else 0
 
     @property
+    def _has_idle_news(self) -> bool:
+        """What may wait for a moment, and must be said some time: a shard that waits for what it does not know would wait for ever."""
+        return self._learner_step != self._reported[0] or self._others() != self._told_others
+
+    @property
     def _has_version_news(self) -> bool:
         return self._policy_version != self._reported[1]
 
@@ -199,7 +208,7 @@ class SampleStream:
             with self._arrived:
                 waited = True
                 while waited and not (ended.is_set() or self._closing or self._grantable() or self._has_version_news):
-                    waited = self._arrived.wait(IDLE_S) or self._learner_step == self._reported[0]
+                    waited = self._arrived.wait(IDLE_S) or not self._has_idle_news
                 if ended.is_set() or self._closing:
                     return
                 request = self._request(session, self._grantable())
@@ -208,6 +217,7 @@ class SampleStream:
     def _request(self, session: Session, credits: int) -> pb.SampleRequest:
         self._granted += credits
         self._reported = (self._learner_step, self._policy_version)
+        self._told_others = other_inserted_items, other_sampled_items = self._others()
         return pb.SampleRequest(
             client_id=self._link.client_id,
             incarnation=session.incarnation,
@@ -218,6 +228,8 @@ class SampleStream:
             learner_step=self._learner_step,
             share=self.share,
             policy_version=self._policy_version,
+            other_inserted_items=other_inserted_items,
+            other_sampled_items=other_sampled_items,
         )
 
 

@@ -22,7 +22,10 @@ LARGEST_BATCH_BYTES = 1 << 30  # gRPC ends at 2 GiB, and what a batch takes is n
 
 @dataclass(frozen=True)
 class Request:
-    """What a learner asks for. credits: further batches.  release_draws: leases handed back.  policy_version: its newest, 0 unknown."""
+    """What a learner asks for. credits: further batches.  release_draws: leases handed back.  policy_version: its newest, 0 unknown.
+
+    other_inserted_items, other_sampled_items: of the table on all other shards.
+    """
 
     table: str
     batch_size: int
@@ -31,6 +34,8 @@ class Request:
     learner_step: int
     release_draws: Sequence[int] = ()
     policy_version: int = 0
+    other_inserted_items: int = 0
+    other_sampled_items: int = 0
 
 
 @dataclass(frozen=True)
@@ -121,6 +126,9 @@ class Sampling:
         call.credits += request.credits
         self._shard.learner_reported(request.learner_step, request.policy_version, request.table)
         self._give_back(call, call.lent.intersection(request.release_draws))
+        if self._shard.store is not None:
+            self._shard.store.count_others(request.table, request.other_inserted_items, request.other_sampled_items)
+            self._shard.inserters.notify()
         self._shard.samplers.notify()
 
     def fail(self, call: SampleCall, error: SojournError) -> None:

@@ -237,6 +237,10 @@ class Store:
         """Keys uint64 of every leased draw, by draw id."""
         return self._table(table).leases.all()
 
+    def count_others(self, table: str, inserted_items: int, sampled_items: int) -> None:
+        """What the run's other shards have counted in this table, for its limiter."""
+        self._table(table).limiter.others(inserted_items, sampled_items)
+
     def take_no_inserts(self, retired: bool) -> None:
         """Limiters let everything be drawn while no inserts are to come, and count on as before otherwise."""
         for table in self._tables.values():

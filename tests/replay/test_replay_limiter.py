@@ -154,3 +154,32 @@ def test_whatever_is_admitted_in_whatever_order_both_bounds_hold_within_one_char
         assert rate.surplus == pytest.approx(surplus, abs=1e-6)
         assert inserted < min_size or -tolerance - largest_batch <= surplus <= tolerance + largest_message
         assert sampled == 0 or inserted >= min_size
+
+
+def test_what_other_shards_have_counted_admits_a_new_shards_inserts_and_holds_back_draws_over_all():
+    rate = limiter(min_size=10)
+    rate.charge_insert(14, 0.0)
+    assert rate.surplus == 8.0
+    assert not rate.can_insert()  # alone it would wait for draws that follow priorities, which lie elsewhere
+    rate.others(inserted_items=1_000, sampled_items=2_006)
+    assert rate.surplus == (14 + 1_000 - 10) * 2.0 - 2_006
+    assert rate.can_insert()
+    assert rate.can_sample()
+    rate.others(inserted_items=1_000, sampled_items=2_011)
+    assert not rate.can_sample()
+    assert rate.can_insert()
+
+
+def test_min_size_counts_over_all_shards():
+    rate = limiter(min_size=10)
+    rate.charge_insert(4, 0.0)
+    assert not rate.can_sample()
+    rate.others(inserted_items=6, sampled_items=0)
+    assert rate.can_sample()
+
+
+def test_seconds_are_counted_by_each_shard_alone():
+    rate = limiter(unit="seconds", min_size=1)
+    rate.charge_insert(1, 5.0)
+    rate.others(inserted_items=1_000, sampled_items=0)
+    assert rate.surplus == 0.0

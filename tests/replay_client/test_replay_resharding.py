@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import count, takewhile
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from replay.client import exported_rows, shard_for
 from sojourn.columns import Schema
-from sojourn.errors import UnavailableError
+from sojourn.errors import DeadlineError, UnavailableError
 from sojourn.experience import Segment
 from sojourn.roles import shards_in
 from sojourn.shard_list import ShardList, shard_list, write_shard_list
@@ -151,3 +152,48 @@ def test_one_to_four_to_two_shards_under_load_loses_and_doubles_nothing(make_ser
     assert stored(services) == numbers
     assert sum(service.info().env_steps for service in services) == len(numbers)
     learner.close()
+
+
+class Hungry:
+    """A learner that draws whatever it is given, in a thread of its own, until the block ends."""
+
+    def __init__(self, learner: Any) -> None:
+        self._learner = learner
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._draw, daemon=True)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join(DEADLINE_S)
+        self._learner.close()
+
+    def _draw(self) -> None:
+        while not self._stop.is_set():
+            with suppress(DeadlineError):
+                self._learner.sample(0.1)
+
+
+def test_the_ratio_of_samples_to_inserts_is_kept_over_all_shards(make_service: Any, make_segment: Callable[..., Segment]):
+    """A shard that is new would wait for draws that follow priorities, and so for 48 items to be drawn from it."""
+    paced = {"min_size": 16, "samples_per_insert": 1.0, "tolerance": 32.0}
+    services = [make_service(tables={"replay": {"capacity_steps": 4_096, "limiter": paced}}) for _ in range(2)]
+    old, new = (Ledger(make_segment, first) for first in (0, 1 << 20))
+    with Hungry(services[0].learner("learner-0")):
+        first = services[0].actor("actor-0")
+        for episode in range(32):
+            old.insert(first, episode)
+    with Hungry(services[0].learner("learner-1", addresses=tuple(service.address for service in services))):
+        second = services[1].actor("actor-1")
+        for episode in range(12):
+            new.insert(second, episode)
+        eventually(lambda: surplus(services[0]) == surplus(services[1]))
+    first.close()
+    second.close()
+
+
+def surplus(service: Any) -> float:
+    told: float = service.info().table("replay").limiter_surplus
+    return told
