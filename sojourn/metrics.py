@@ -90,7 +90,12 @@ SERIES: tuple[Series, ...] = (
         "Messages made durable in group commits; by the number of commits it is the size of a group.",
     ),
     Series("sojourn_replay_packed_chunks", "counter", ("replay",), "Small chunks of the durable tier that were put together."),
-    Series("sojourn_replay_pack_seconds", "histogram", ("replay",), "Time to read small chunks, make a pack of them and exchange them."),
+    Series(
+        "sojourn_replay_pack_seconds",
+        "histogram",
+        ("replay",),
+        "Time to read small chunks, make a pack of them and exchange them.",
+    ),
     Series("sojourn_replay_waiting_bytes", "gauge", ("replay",), "Bytes of messages that were read and are not durable yet."),
     Series("sojourn_replay_message_gaps", "counter", ("replay",), "Insert messages that came before their predecessors."),
     Series(
