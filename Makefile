@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format proto bench clean
+.PHONY: help setup demo test check format proto bench mutants clean
 
 MINUTES ?= 3
 # Return of HalfCheetah after three minutes on two idle cores; 12,139 after 1,000,000 steps.
@@ -78,6 +78,13 @@ proto: $(STAMP)  ## regenerate protos/*_pb2* from protos/*.proto
 
 bench: $(STAMP)  ## inserts and samples a second through the real replay service
 	@$(BIN)/python benchmarks/replay_throughput.py
+
+# What plants the mistakes; apart from .venv, since nothing else needs it.
+MUTMUT := mutmut==3.8.1 libcst==1.9.0
+PARTS ?=
+mutants: $(KERNELS)  ## would the tests notice a mistake in a formula? writes docs/mutants.md (PARTS="limiter targets")
+	@test -d build/mutmut || $(PIP) --quiet --no-deps --only-binary :all: --target build/mutmut $(MUTMUT)
+	@PYTHONPATH=build/mutmut $(BIN)/python -m benchmarks.mutants $(PARTS)
 
 clean:  ## remove what building and testing leave behind (not .venv, not runs/)
 	@rm -rf build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .numba_cache .venv/kernels-*
