@@ -39,6 +39,11 @@ class Fence:
         """As the durable tier keeps it."""
         return f"{self.taken} {'closed' if self.closed else 'live'}"
 
+    def durable(self, written: int) -> "Fence":
+        """What a restart may believe when the messages up to `written` lie in the durable tier."""
+        number = max(self.stored, written)
+        return Fence(number, number, closed=self.closed and number >= self.taken)
+
     @classmethod
     def from_text(cls, text: str) -> "Fence":
         number, state = text.split()
@@ -145,6 +150,13 @@ class Fences:
     def to_texts(self, streams: Iterable[Stream] | None = None) -> dict[str, str]:
         """What the durable tier keeps for these streams; None: for all."""
         return {field_of(stream): self._fences[stream].to_text() for stream in (self._fences if streams is None else streams)}
+
+    def durable_texts(self, written: Mapping[Stream, int]) -> dict[str, str]:
+        """As `to_texts` of all, without messages whose commit is under way: whoever believed those would drop their resends.
+
+        written: last message of lives that the durable tier has, perhaps not yet acknowledged.
+        """
+        return {field_of(stream): fence.durable(written.get(stream, 0)).to_text() for stream, fence in self._fences.items()}
 
 
 def field_of(stream: Stream) -> str:

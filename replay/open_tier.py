@@ -5,14 +5,13 @@ Starts an embedded server where none is given; network I/O; a server that is sti
 
 import asyncio
 import time
-from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 
 from replay.durability import check_server, embedded_appendfsync
 from replay.embedded import EmbeddedServer
 from replay.redis_store import RedisStore
-from replay.tier import DurableTier, Standing
+from replay.tier import DurableTier, StandingOf
 from sojourn.config import Config
 from sojourn.errors import UnavailableError
 
@@ -21,7 +20,7 @@ FIRST_REWRITE_BYTES = 256 << 20  # until the schema says how large the table is
 
 
 async def open_tier(
-    config: Config, run_folder: Path, *, run_id: str, shard: int, incarnation: int, standing: Callable[[], Standing]
+    config: Config, run_folder: Path, *, run_id: str, shard: int, incarnation: int, standing: StandingOf
 ) -> DurableTier | None:
     """The shard's tier, its server running and checked; None at level `memory`.
 

@@ -6,7 +6,7 @@ No network of its own. Invariant: one event loop alone touches it, so it needs n
 import math
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -137,16 +137,16 @@ class Shard:
             batches_per_message=config.learners.batches_per_message,
         )
 
-    def standing(self) -> Standing:
-        """What a server that came back empty is told."""
-        return Standing(self.schema.to_json() if self.schema else b"", self.fence_texts(None))
-
-    def fence_texts(self, streams: set[Stream] | None, ahead: "Totals | None" = None) -> dict[str, str]:
-        """Fences of these streams (None: all) and the totals, as the durable tier keeps them."""
-        texts = self.fences.to_texts(streams)
+    def standing(self, written: Mapping[Stream, int]) -> Standing:
+        """What a server that lost something is told. written: last messages that lie there all the same, or are written with this."""
+        texts = self.fences.durable_texts(written)
         if self.store is not None:
-            texts[TOTALS] = (ahead or Totals.of(self.store)).to_text()
-        return texts
+            texts[TOTALS] = Totals.of(self.store).to_text()
+        return Standing(self.schema.to_json() if self.schema else b"", texts)
+
+    def fence_texts(self, streams: set[Stream], ahead: "Totals") -> dict[str, str]:
+        """Fences of these streams and the totals, as the durable tier keeps them."""
+        return {**self.fences.to_texts(streams), TOTALS: ahead.to_text()}
 
     @contextmanager
     def counted(self, call: str) -> Iterator[None]:

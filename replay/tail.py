@@ -8,6 +8,7 @@ service at a slow rate grow for hours, up to the bound in bytes.
 from collections import deque
 from collections.abc import Callable
 
+from replay.answers import Stream
 from replay.commit import StoredChunk
 
 TAIL_S = 60.0
@@ -37,6 +38,10 @@ class Tail:
     def behind(self, row: int) -> list[StoredChunk]:
         """The chunks that begin behind a row."""
         return [chunk for _, chunk in self._kept if chunk.first_row > row]
+
+    def newest_messages(self) -> dict[Stream, int]:
+        """Number of the last message of each life that has a chunk here."""
+        return {chunk.stream: chunk.message_number for _, chunk in self._kept}
 
 
 def _size(chunk: StoredChunk) -> int:

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
+from replay.answers import Stream
 from replay.commit import Commit
 from replay.embedded import EmbeddedServer
 from replay.redis_store import RedisStore, TierFullError
@@ -24,10 +25,14 @@ LOG = logging.getLogger("sojourn.replay")
 
 @dataclass(frozen=True)
 class Standing:
-    """What a server that came back empty must be told first."""
+    """What a server that came back without what it had must be told with it."""
 
     schema_json: bytes
     fences: Mapping[str, str]
+
+
+StandingOf = Callable[[Mapping[Stream, int]], Standing]
+"""Given the last message of each life that lies, or will lie, in the server's chunks."""
 
 
 class DurableTier:
@@ -37,7 +42,7 @@ class DurableTier:
     Invariant: `write` returns only when the commit is durable at the level asked for, whatever happened meanwhile.
     """
 
-    def __init__(self, store: RedisStore, server: EmbeddedServer | None, standing: Callable[[], Standing]) -> None:
+    def __init__(self, store: RedisStore, server: EmbeddedServer | None, standing: StandingOf) -> None:
         """server: None for one that others run.  standing: asked when the server has lost chunks that it had."""
         self.store = store
         self.status = "ok"
@@ -121,7 +126,7 @@ class DurableTier:
         lost = self._tail.behind(top)
         oldest = lost[0].first_row if lost else self._newest_row + 1
         LOG.error("the Redis server lost chunks behind row %d; %d chunks from row %d are appended again", top, len(lost), oldest)
-        standing = self._standing()
+        standing = self._standing(self._tail.newest_messages())
         if standing.schema_json:
             await self.store.set_schema(standing.schema_json)
         await self.store.commit(Commit(chunks=lost, fences=standing.fences))

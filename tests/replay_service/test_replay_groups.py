@@ -57,6 +57,14 @@ def world(kit: SimpleNamespace) -> World:
     return World(kit)
 
 
+def test_a_server_that_lost_something_hears_of_no_message_that_is_not_durable(world: World) -> None:
+    world.send(1, (0, 0))
+    world.send(2, (0, STEPS), final=True)
+    world.take()
+    told = [world.shard.standing(written).fences["actor-0/7"] for written in ({}, {ACTOR: 1}, {ACTOR: 2})]
+    assert told == ["0 live", "1 live", "2 closed"]
+
+
 def test_accepted_messages_are_numbered_and_counted_in_their_order(world: World) -> None:
     first, second = world.send(1, (0, 0)), world.send(2, (0, STEPS), (3, 5), final=True)
     other = world.send(1, (0, 0), stream=OTHER)

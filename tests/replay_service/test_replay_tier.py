@@ -11,6 +11,7 @@ import pytest
 from replay.commit import Commit, CorruptedChunk, StoredChunk
 from replay.durability import Confirmation, ServerSettings, check_server, confirmation, embedded_appendfsync
 from replay.embedded import EmbeddedServer
+from replay.fences import Fences
 from replay.redis_store import NotOwnerError, RedisStore, TierFullError
 from replay.tier import DurableTier, Standing
 from sojourn.errors import ConfigError, UnavailableError
@@ -44,7 +45,7 @@ async def store(server: EmbeddedServer) -> AsyncIterator[RedisStore]:
 
 
 def make_tier(store: RedisStore, server: EmbeddedServer | None) -> DurableTier:
-    return DurableTier(store, server, lambda: Standing(b"{}", {"actor-0/7": "1 live"}))
+    return DurableTier(store, server, lambda _: Standing(b"{}", {"actor-0/7": "1 live"}))
 
 
 def kill(server: EmbeddedServer) -> None:
@@ -163,6 +164,19 @@ async def test_chunks_that_the_server_lost_are_appended_again(store: RedisStore,
     assert await rows_of(store) == [1, 11]
     assert await store.fences() == {"actor-0/7": "1 live"}
     assert await store.schema_json() == b"{}"
+
+
+async def test_what_is_appended_again_fences_off_no_message_whose_commit_is_under_way(store: RedisStore) -> None:
+    """Else its resend to a service that was killed before that commit would be dropped as a duplicate."""
+    fences = Fences({"actor-0/7": "0 live", "actor-1/7": "4 live"})
+    tier = DurableTier(store, None, lambda written: Standing(b"{}", fences.durable_texts(written)))
+    fences.take(("actor-0", 7), 1, final=False)
+    await tier.write(Commit([make_chunk(1)], fences.to_texts()))  # durable, not acknowledged yet
+    fences.take(("actor-0", 7), 2, final=True)
+    await store._client.flushall()
+    await tier.recover()
+    assert await rows_of(store) == [1]
+    assert await store.fences() == {"actor-0/7": "1 live", "actor-1/7": "4 live"}
 
 
 async def test_a_server_that_came_back_empty_unnoticed_is_given_everything_again(
