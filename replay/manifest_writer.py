@@ -4,6 +4,7 @@
 ended by a disk that refuses: what could not be written is counted, and missing.
 """
 
+import errno
 import logging
 import os
 import threading
@@ -142,8 +143,7 @@ class ManifestWriter:
     def _append_version(self, learner_step: int, policy_version: int, digests: Digests) -> None:
         version = PublishedVersion(policy_version, learner_step, self._life, digests() if self._full else {})
         try:
-            with versions_file(self._folder, self._life).open("a") as file:
-                file.write(version.line())
+            append_whole(versions_file(self._folder, self._life), version.line().encode())
         except OSError as error:
             self._refused(error, 0)
 
@@ -157,6 +157,18 @@ class ManifestWriter:
         if self._open is not None:
             self._open.close()
             self._open = None
+
+
+def append_whole(path: Path, line: bytes) -> None:
+    """Append a line, or nothing of it: the next one would become part of half a line. Raises OSError if the disk refuses."""
+    with path.open("ab", buffering=0) as file:
+        whole_bytes = file.tell()
+        try:
+            if file.write(line) < len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError:
+            file.truncate(whole_bytes)
+            raise
 
 
 class _OpenFile:
@@ -177,11 +189,12 @@ class _OpenFile:
 
     def close(self) -> None:
         """Raises nothing: a disk that refuses the end marker has been complained of."""
-        try:
-            self._stream.close()
-            self._file.flush()
-            os.fsync(self._file.fileno())
-        except OSError as error:
-            LOG.debug("lineage: the end of a file could not be written: %s", error)
-        finally:
-            self._file.close()
+        for end in (self._stream.close, self._sync, self._file.close):
+            try:  # each writes what the one before could not, and may be refused as that was
+                end()
+            except OSError as error:
+                LOG.debug("lineage: the end of a file could not be written: %s", error)
+
+    def _sync(self) -> None:
+        self._file.flush()
+        os.fsync(self._file.fileno())

@@ -7,6 +7,7 @@ Reads and writes files; nothing waits. Both kinds appear whole or not at all.
 """
 
 import json
+import logging
 import os
 import uuid
 from collections.abc import Sequence
@@ -14,6 +15,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from sojourn.chosen_cut import ShardCut
+
+LOG = logging.getLogger("sojourn.learners")
 
 LOOK_S = 0.2  # how often a learner looks for requests: 20 microseconds each
 
@@ -69,13 +72,16 @@ class CheckpointRequests:
         return sorted(file.stem for file in self._folder.glob("*.asked"))
 
     def answer(self, names: Sequence[str], made: Made) -> None:
-        """Answer requests; one that was withdrawn meanwhile gets none."""
+        """Answer requests; one that was withdrawn meanwhile gets none, nor does one whose answer a full disk refuses."""
         for name in names:
             temporary = self._folder / f".{name}.{os.getpid()}"
-            temporary.write_text(json.dumps(asdict(made)))
             try:
+                temporary.write_text(json.dumps(asdict(made)))
                 (self._folder / f"{name}.asked").unlink()
-            except FileNotFoundError:
-                temporary.unlink()
-            else:
                 temporary.replace(self._folder / f"{name}.answered")
+            except FileNotFoundError:
+                temporary.unlink(missing_ok=True)
+            except OSError as error:
+                LOG.warning("a request for a checkpoint gets no answer: %s", error)
+                temporary.unlink(missing_ok=True)
+                withdraw(self._folder.parent, name)
