@@ -102,19 +102,22 @@ def told(life: Life, chunks: list[StoredChunk]) -> list[tuple[Any, ...]]:
     return found
 
 
-async def test_a_restart_reads_from_a_pack_what_it_reads_from_the_chunks(valkey: Any, make_life: Any) -> None:
+@pytest.mark.parametrize("table", [{}, {"max_staleness": 1_000, "on_stale": "drop"}], ids=["at once", "part by part"])
+async def test_a_restart_reads_from_a_pack_what_it_reads_from_the_chunks(
+    valkey: Any, make_life: Any, table: dict[str, Any]
+) -> None:
     server = await valkey()
-    first = await (await make_life(server)).fill()
+    first = await (await make_life(server, **table)).fill()
     before = told(first, await first.chunks())
     assert await first.entries() == (SMALL + 1, 0)
-    unpacked_life = await make_life(server)
+    unpacked_life = await make_life(server, **table)
     assert await unpacked_life.compact()
     assert not await unpacked_life.compact()
     assert await unpacked_life.entries() == (1, 1)
     assert told(first, await unpacked_life.chunks()) == before
     assert [(await first.store.chunk_of(row)).message_number for row in (1, 2, 3, SMALL)] == [1, 1, 2, SMALL // 2]
 
-    again = await make_life(server)
+    again = await make_life(server, **table)
     one, other = again.shard.serving_store(), unpacked_life.shard.serving_store()
     one.check()
     assert (one.env_steps, one.slab_rows, one.next_row_number) == (other.env_steps, other.slab_rows, other.next_row_number)
@@ -123,6 +126,9 @@ async def test_a_restart_reads_from_a_pack_what_it_reads_from_the_chunks(valkey:
         assert (priority, came_s) == pytest.approx(unpacked_life.items()[key], abs=0.5)
     assert again.shard.fences[("actor-1", 7)].stored == SMALL // 2
     assert again.shard.starts.tally.ended.sum() == unpacked_life.shard.starts.tally.ended.sum()
+    assert again.shard.holdings.bytes == unpacked_life.shard.holdings.bytes
+    again.shard.holdings.free([1])
+    assert again.shard.take_freed() == list(range(1, SMALL + 1))  # the pack is known by the last of them
 
 
 @pytest.mark.parametrize("step", ["before reading", "before the exchange", "in the exchange", "behind the exchange"])
