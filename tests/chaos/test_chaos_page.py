@@ -11,6 +11,7 @@ from sojourn.bench.chaos.run import Chaos, Trial, append, read
 from sojourn.bench.chaos.trial import Found
 
 CLEAN = Found(0, 0, 0, 1_000, 1.0, 2.0, "", "")
+LATE = Found(0, 0, 0, 1_000, 1.0, 5.5, "", "")
 LOSS = Found(3, 0, 0, 1_000, 1.0, None, "", "no samples within 60 s")
 
 
@@ -26,6 +27,7 @@ class Coins:
     trials: int = 5
     alone: bool = False
     needs_root: bool = False
+    sampled_within_s: float = 5.0
     opened_times: int = 0
 
     @contextmanager
@@ -69,6 +71,7 @@ def test_no_trial_begins_after_the_time_is_over(tmp_path):
     [
         ([CLEAN, CLEAN], ["2", "0", "0", "1.00, 1.00", "2.00, 2.00", "a coin", "held"]),
         ([CLEAN, LOSS], ["2", "3", "0", "1.00, 1.00", "2.00, 2.00, 1 never", "a coin", "**1 of 2 did not hold**"]),
+        ([CLEAN, LATE], ["2", "0", "0", "1.00, 1.00", "3.75, 5.50", "a coin", "**1 of 2 took longer than 5 s**"]),
     ],
 )
 def test_the_page_sums_up_a_rows_trials(tmp_path, found, cells):

@@ -27,7 +27,6 @@ def write(page: Path, rows: Mapping[str, Row], trials: Sequence[Trial]) -> None:
 def line(row: Row, trials: Sequence[Trial]) -> str:
     """One line of the table. The latest trial says what the user sees, beside what the row says."""
     found = [trial.found for trial in trials]
-    missed = sum(not trial.held for trial in trials)
     left_out = (
         f" ({sum(one.left_out for one in found):,} damaged steps named and left out)"
         if any(one.left_out for one in found)
@@ -42,9 +41,23 @@ def line(row: Row, trials: Sequence[Trial]) -> str:
         _times([one.first_insert_s for one in found]),
         _times([one.first_sample_s for one in found]),
         "; ".join(part.replace("|", "/") for part in (row.seen, found[-1].said) if part),
-        f"**{missed} of {len(trials)} did not hold**" if missed else "held",
+        _verdict(row, trials),
     ]
     return f"| {' | '.join(cells)} |\n"
+
+
+def _verdict(row: Row, trials: Sequence[Trial]) -> str:
+    """Whether the promises held, that of a time included."""
+    missed = sum(not trial.held for trial in trials)
+    late = sum(
+        one.first_sample_s is not None and one.first_sample_s > row.sampled_within_s for one in (trial.found for trial in trials)
+    )
+    said = [
+        f"**{count} of {len(trials)} {what}**"
+        for count, what in ((missed, "did not hold"), (late, f"took longer than {row.sampled_within_s:g} s"))
+        if count
+    ]
+    return "; ".join(said) or "held"
 
 
 def _times(seconds: Sequence[float | None]) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from math import inf
 from typing import Protocol
 
 import numpy as np
@@ -51,7 +52,10 @@ Snapshots = Callable[[Config, int], Snapshot]
 
 
 class Row(Protocol):
-    """A line of the table. seen: what the user sees.  trials: how many there shall be.  alone: each begins everything anew."""
+    """A line of the table. seen: what the user sees.  trials: how many there shall be.  alone: each begins everything anew.
+
+    sampled_within_s: how soon samples must go on; infinite where no time is promised.
+    """
 
     @property
     def name(self) -> str: ...
@@ -67,6 +71,8 @@ class Row(Protocol):
     def alone(self) -> bool: ...
     @property
     def needs_root(self) -> bool: ...
+    @property
+    def sampled_within_s(self) -> float: ...
 
     def opened(self, snapshots: Snapshots, seed: int, most_steps: int) -> AbstractContextManager[Attempt]:
         """Start what the trials need; it ends with the context. most_steps: of the snapshot."""
@@ -85,6 +91,7 @@ class StageRow:
     trials: int = SELDOM
     alone: bool = False
     needs_root: bool = False
+    sampled_within_s: float = inf
 
     @contextmanager
     def opened(self, snapshots: Snapshots, seed: int, most_steps: int) -> Iterator[Attempt]:
@@ -108,6 +115,7 @@ class TrainingRow:
     trials: int = SELDOM
     alone: bool = False
     needs_root: bool = False
+    sampled_within_s: float = inf
 
     @contextmanager
     def opened(self, snapshots: Snapshots, seed: int, most_steps: int) -> Iterator[Attempt]:
@@ -126,6 +134,7 @@ class LossyRow:
     trials: int = SELDOM
     alone: bool = False
     needs_root: bool = True
+    sampled_within_s: float = inf
 
     @contextmanager
     def opened(self, snapshots: Snapshots, seed: int, most_steps: int) -> Iterator[Attempt]:
@@ -143,6 +152,7 @@ _ROWS: tuple[Row, ...] = (
         "actors keep acting and buffer; the learner waits; `sojourn status` shows the shard recovering",
         Setting(steps=MILLION),
         OFTEN,
+        sampled_within_s=5.0,
     ),
     StageRow(
         "kill-before-acknowledgement",
