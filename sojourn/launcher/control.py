@@ -4,6 +4,7 @@
 """
 
 import json
+import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,6 +18,8 @@ from sojourn.run_folder import run_config, write_config
 MOST_ACTORS = 100_000
 MOST_SHARDS = 256
 REPLAY = "replay"
+
+LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -65,13 +68,16 @@ def take_scale_request(run_folder: Path) -> Asked:
 def keep_scale(run_folder: Path, asked: Asked) -> None:
     """Write the wanted numbers into the run's configuration, so that `sojourn resume` starts with them. A run without one keeps none.
 
-    0 actors is a pause of this start and not kept: a run that starts with no actor would never end.
+    0 actors is a pause of this start and not kept: a run that starts with no actor would never end. A full disk ends no run either.
     """
     kept = {f"{_key(fleet)}.replicas": number for fleet, number in asked.actors.items() if number > 0}
     if asked.shards is not None:
         kept["replay.shards"] = asked.shards
     if kept and (run_folder / "config.yaml").exists():
-        write_config(run_folder, run_config(run_folder, [f"{key}={number}" for key, number in kept.items()]))
+        try:
+            write_config(run_folder, run_config(run_folder, [f"{key}={number}" for key, number in kept.items()]))
+        except OSError as error:
+            LOG.warning("`sojourn resume` will not know of %s: %s", ", ".join(kept), error)
 
 
 def _key(fleet: str) -> str:

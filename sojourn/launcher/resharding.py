@@ -20,6 +20,7 @@ class Resharding:
         self._run_folder = run_folder
         self._supervisor = supervisor
         self._wanted: ShardList | None = None
+        self._waits_for_room = False
 
     def begin(self, taking: int) -> None:
         """So many shards are to take inserts; a newer wish replaces one that has not come true yet."""
@@ -29,11 +30,18 @@ class Resharding:
             self._supervisor.want_shards(self._wanted.known)
 
     def turn(self) -> None:
-        """Replace the list once every shard can be found."""
-        if self._wanted is not None and all(map(self._is_announced, range(self._wanted.known))):
-            LOG.info("%d of %d replay shards take inserts from now on", self._wanted.taking, self._wanted.known)
+        """Replace the list once every shard can be found, and the disk has room for it."""
+        if self._wanted is None or not all(map(self._is_announced, range(self._wanted.known))):
+            return
+        try:
             write_shard_list(self._run_folder, self._wanted)
-            self._wanted = None
+        except OSError as error:
+            if not self._waits_for_room:
+                LOG.warning("the number of replay shards stays as it is until the disk has room: %s", error)
+            self._waits_for_room = True
+            return
+        LOG.info("%d of %d replay shards take inserts from now on", self._wanted.taking, self._wanted.known)
+        self._wanted, self._waits_for_room = None, False
 
     def _is_announced(self, shard: int) -> bool:
         return (self._run_folder / "roles" / f"replay-{shard}.json").exists()

@@ -1,5 +1,6 @@
 """The launcher's plain decisions: which parts a run has, when it is over, who gets another life, what a request means."""
 
+import os
 from functools import partial
 from pathlib import Path
 
@@ -167,6 +168,9 @@ def test_a_wanted_number_is_kept_for_the_next_start_and_a_pause_is_not(tmp_path:
     keep_scale(tmp_path, Asked({"": 0, "slow": 3}, shards=2))
     kept = run_config(tmp_path)
     assert (kept.actors.replicas, kept.actors.fleets["slow"].replicas, kept.replay.shards) == (5, 3, 2)
+    (tmp_path / f".config.yaml.{os.getpid()}").symlink_to("/dev/full")
+    keep_scale(tmp_path, Asked({"": 9}))  # a disk without room ends no run
+    assert run_config(tmp_path).actors.replicas == 5
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Does the supervisor keep what is wanted running, scale it, and end it in order? Roles are small functions on threads."""
 
 import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -165,6 +166,11 @@ def test_the_list_of_shards_changes_once_further_ones_have_announced_themselves(
     resharding.turn()
     assert shard_list(run.folder) == ShardList(1, 1)
     run.turn_until(lambda: all((run.folder / "roles" / f"replay-{shard}.json").exists() for shard in range(3)))
+    full = run.folder / f".shards.{os.getpid()}"
+    full.symlink_to("/dev/full")
+    resharding.turn()
+    assert shard_list(run.folder) == ShardList(1, 1)  # a disk without room ends no run
+    full.unlink()
     resharding.turn()
     assert shard_list(run.folder) == ShardList(3, 3)
     resharding.begin(2)
