@@ -1,7 +1,8 @@
 """How does a run begin with experience from files? As an ordinary actor's messages, exactly once over restarts. Blocks; uses the network.
 
 RUN/initial.json says which life the messages belong to. The source gives the same messages every time, so that a restart says hello as
-that life, hears which of them are stored, and sends the rest.
+that life, hears which of them are stored, and sends the rest. Each shard grants its life before anything is sent: one that is retired
+later grants none any more, and still takes what is left of this one.
 """
 
 import json
@@ -9,6 +10,7 @@ import logging
 import os
 import threading
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -16,7 +18,7 @@ from replay.actor_connection import actor_hello
 from replay.chunker import Chunker
 from replay.initial_experience import InitialSource
 from replay.insert_stream import InsertStream
-from replay.link import Link, keep_open_in_thread
+from replay.link import Link, Session, keep_open_in_thread
 from replay.outage_buffer import Message, OutageBuffer
 from sojourn.columns import Schema
 from sojourn.config.schema import FleetSettings
@@ -105,14 +107,16 @@ def load_initial(run_folder: Path, beginning: Beginning) -> InitialRecord:
             f"replay.initial: {beginning.name} is not what this run began with ({before.source}, {before.steps} steps): "
             "start another run for it"
         )
-    record = before or InitialRecord(beginning.name, beginning.source.fingerprint, (0,) * beginning.taking)
+    begun = before is not None and all(before.incarnations)  # otherwise nothing was sent
+    record = before if before and begun else InitialRecord(beginning.name, beginning.source.fingerprint, (0,) * beginning.taking)
+    for shard in range(0 if begun else record.shards):
+        with closing(_Part(run_folder, record, shard, beginning)) as part:
+            part.session()
+        record = part.record
     steps, finished = 0, True
     for shard in range(record.shards):
-        part = _Part(run_folder, replace(record, finished=False), shard, beginning)
-        try:
+        with closing(_Part(run_folder, replace(record, finished=False), shard, beginning)) as part:
             finished = part.send() and finished
-        finally:
-            part.close()
         record, steps = part.record, steps + part.steps
     record = replace(record, steps=steps, finished=finished)
     write_record(run_folder, record)
@@ -131,10 +135,15 @@ class _Part:
         self._link = Link(beginning.addresses[shard], hello)
         self._refused = 0
 
-    def send(self) -> bool:
-        """Whether all is stored; False when asked to stop."""
+    def session(self) -> Session:
+        """Say hello, and remember the life that was granted."""
         session = self._link.session(give_up=self._beginning.stop)
         self._remember(session.incarnation)
+        return session
+
+    def send(self) -> bool:
+        """Whether all is stored; False when asked to stop."""
+        session = self.session()
         chunker, buffer = Chunker(self._beginning.schema, session.hello.max_message_bytes), OutageBuffer(BUFFER_BYTES)
         segments = self._segments()
         ended = self._pass_over(segments, chunker, buffer, session.hello.last_message_number)

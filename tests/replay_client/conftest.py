@@ -14,7 +14,7 @@ from replay.client import ActorConnection, LearnerConnection, ServiceInfo, servi
 from replay.role import run
 from sojourn.columns import Schema, space_to_json
 from sojourn.config import Config
-from sojourn.errors import SojournError
+from sojourn.errors import SojournError, UnavailableError
 from sojourn.experience import Segment
 from sojourn.metrics import Metrics
 from sojourn.roles import Address, RoleContext, announced_address
@@ -99,6 +99,14 @@ class Service:
         fleet = self.config.actors.model_copy(update=changed.pop("fleet", {}))
         arguments = {"run_id": "run", "schema": SCHEMA, "fleet": fleet, "buffer_bytes": 1 << 20, "metrics": Metrics("actor")}
         return ActorConnection(changed.pop("address", self.address), client_id=client_id, **{**arguments, **changed})
+
+    def takes_no_lives(self) -> bool:
+        """Whether a new actor is told that the shard is retired. A service that did not answer in time has said nothing."""
+        try:
+            self.actor("actor-new", timeout_s=0.1).close()
+        except UnavailableError as error:
+            return "retired" in str(error)
+        return False
 
     def learner(self, client_id: str = "learner-0", addresses: tuple[Address, ...] = (), **changed: Any) -> LearnerConnection:
         """A connection of a learner of this run; close it."""

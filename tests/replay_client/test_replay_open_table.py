@@ -22,7 +22,8 @@ from replay.write_parquet import write_parquet
 from sojourn.columns import Column, Schema, space_to_json
 from sojourn.errors import CheckpointError, ConfigError
 from sojourn.experience import Segment
-from tests.waiting import DEADLINE_S
+from sojourn.shard_list import ShardList, write_shard_list
+from tests.waiting import DEADLINE_S, eventually
 
 IMAGE_AND_VECTOR = gym.spaces.Dict(
     {"camera": gym.spaces.Box(0, 255, (6, 5, 3), np.uint8), "joints": gym.spaces.Box(-np.inf, np.inf, (3,), np.float64)}
@@ -210,6 +211,35 @@ def test_a_restart_amid_the_beginning_neither_doubles_nor_loses(make_service, ma
     info = second.info()
     assert (info.env_steps, info.episodes, info.refused) == (40 * 256, 40, 0)
     assert info.table("replay").facts.inserted_items == 40 * 256  # the limiter has seen them
+
+
+def test_what_a_retired_shard_lacks_of_the_beginning_still_arrives_there(make_service, make_segment, tmp_path):
+    shards, source = [durable(make_service) for _ in range(2)], durable(make_service)
+    actor = source.actor()
+    for lane in range(4):
+        actor.insert(make_segment(lane, 0, 64, closed=True))
+    assert actor.drain(DEADLINE_S)
+    written(source, write_parquet, tmp_path / "parquet")
+    actor.close()
+    given = initial_source(str(tmp_path / "parquet"))
+
+    class Breaking:
+        """The same experience, of which nothing can be read."""
+
+        fingerprint, lacks_durations, check = given.fingerprint, False, given.check
+
+        def segments(self, schema, assumed_duration_s):
+            raise OSError("the launcher is killed")
+
+    (tmp_path / "run").mkdir()
+    addresses = [shard.address for shard in shards]
+    first = Beginning("given", Breaking(), first_schema(source), addresses, 2, "run", 1.0, threading.Event())
+    with pytest.raises(OSError, match="killed"):
+        load_initial(tmp_path / "run", first)
+    write_shard_list(tmp_path, ShardList(1, 3))
+    eventually(shards[1].takes_no_lives)
+    assert load_initial(tmp_path / "run", replace(first, source=given, taking=1)).finished
+    assert [shard.info().env_steps for shard in shards] == [128, 128]
 
 
 def first_schema(service):

@@ -7,11 +7,10 @@ from itertools import count, takewhile
 from typing import Any
 
 import numpy as np
-import pytest
 
 from replay.client import exported_rows, shard_for
 from sojourn.columns import Schema
-from sojourn.errors import DeadlineError, UnavailableError
+from sojourn.errors import DeadlineError
 from sojourn.experience import Segment
 from sojourn.roles import shards_in
 from sojourn.shard_list import ShardList, shard_list, write_shard_list
@@ -67,13 +66,6 @@ def one_life_each(services: list[Any], taking: int, ledger: Ledger) -> None:
         actor.close()
 
 
-def is_refused_as_retired(service: Any) -> bool:
-    """Whether a new actor is told so. A service that did not answer in time has said nothing."""
-    with pytest.raises(UnavailableError) as caught:
-        service.actor("actor-new", timeout_s=0.1)
-    return "retired" in str(caught.value)
-
-
 def test_a_run_goes_on_with_more_and_with_fewer_shards_and_nothing_is_lost_or_doubled(
     make_service: Any, make_segment: Callable[..., Segment]
 ):
@@ -85,7 +77,7 @@ def test_a_run_goes_on_with_more_and_with_fewer_shards_and_nothing_is_lost_or_do
         assert stored(services) == sorted(ledger.numbers)
         assert sum(service.info().env_steps for service in services) == len(ledger.numbers)
 
-    eventually(lambda: is_refused_as_retired(services[2]))
+    eventually(services[2].takes_no_lives)
     learner = services[0].learner(addresses=tuple(service.address for service in services))
     eventually(lambda: set(learner.sample(DEADLINE_S).info.shard.tolist()) == {0, 1, 2})
     assert learner.facts().env_steps == len(ledger.numbers)
