@@ -118,5 +118,17 @@ def test_fences_survive_a_restart_as_text() -> None:
     assert again.newest("actor-0") == new[1]
 
 
+def test_a_restart_believes_what_was_stored_or_written_and_a_close_with_its_last_message() -> None:
+    fence = Fence(taken=5, stored=3, closed=True)
+    assert fence.durable(0) == Fence(taken=3, stored=3)
+    assert fence.durable(4) == Fence(taken=4, stored=4)
+    assert fence.durable(5) == Fence(taken=5, stored=5, closed=True)
+    assert Fence(taken=5, stored=5).durable(0) == Fence(taken=5, stored=5)
+    fences = Fences({"actor-0/7": "2 live", "actor-1/7": "1 closed"})
+    fences.take(("actor-0", 7), 4, final=True)
+    assert fences.durable_texts({("actor-0", 7): 3}) == {"actor-0/7": "3 live", "actor-1/7": "1 closed"}
+    assert fences.durable_texts({}) == {"actor-0/7": "2 live", "actor-1/7": "1 closed"}
+
+
 def test_a_client_id_may_hold_what_separates_the_field() -> None:
     assert stream_of(field_of(("host:1/actor", 7))) == ("host:1/actor", 7)
