@@ -137,6 +137,11 @@ def test_clustered_starts_say_less():
     assert (alone, clustered) == pytest.approx(((0.5 / (0.5 * 4)) ** 0.5, (0.5 / (0.5 * 2)) ** 0.5))
 
 
+def test_nothing_asked_is_nothing_answered():
+    weight, error = remaining_window(np.array([1.0, 2.0])).inverse_at(np.empty(0))
+    assert (len(weight), len(error)) == (0, 0)
+
+
 def test_windows_without_end_and_times_below_a_second_are_found():
     survival = np.array([1.0, 0.5, 0.25, 0.125])
     endless = SurvivalCurve(np.array([1.0, 2.0, np.inf]), survival, np.zeros(4))

@@ -1,9 +1,11 @@
 """Does the page on planted mistakes keep its reasons, and does it want one for each survivor?"""
 
 import json
+from pathlib import Path
 
 from benchmarks.mutants.page import ROW, write
 
+ROOT = Path(__file__).parents[2]
 SURVIVOR = {
     "file": "replay/limiter.py",
     "function": "f",
@@ -33,3 +35,9 @@ def test_too_few_killed_are_no_success(tmp_path):
     page.write_text(page.read_text().replace("|  |", "| never above two |"))
     assert write(page, tmp_path, ["limiter"], "1.0") == 1
     assert write(page, tmp_path, ["limiter", "targets"], "1.0") == 0  # not written: a part is missing
+
+
+def test_every_survivor_of_the_page_has_a_reason():
+    reasons = [row["reason"].strip() for row in ROW.finditer((ROOT / "docs" / "mutants.md").read_text())]
+    assert reasons
+    assert all(reasons)
