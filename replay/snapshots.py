@@ -27,7 +27,7 @@ PAGE = "page"
 class Snapshots:
     """Writes what changed since the last snapshot.
 
-    Invariant: a page that could not be written is written by a later snapshot, never forgotten.
+    Invariant: a page that could not be written, or that the server lost, is written by a later snapshot, never forgotten.
     """
 
     def __init__(self, shard: Shard) -> None:
@@ -35,6 +35,7 @@ class Snapshots:
         self._unsaved: dict[str, bytes] = {}
         self._clients_json = b""
         self._starts = StartLogPages(shard.starts, whole=shard.estimates)
+        self._losses = 0  # of the tier, after which everything was gathered anew
         self._one_at_a_time = asyncio.Lock()
 
     async def run(self, every_s: float) -> None:
@@ -49,10 +50,20 @@ class Snapshots:
             if self._shard.tier is None or self._shard.store is None:
                 return self._shard.tier is None
             began_s = self._shard.clock.now_s()
+            self._begin_anew_behind_a_loss(self._shard.store)
             await self._collect(self._shard.store)
             saved = await self._write()
             self._shard.metrics.histogram("sojourn_replay_snapshot_seconds").observe(self._shard.clock.now_s() - began_s)
             return saved
+
+    def _begin_anew_behind_a_loss(self, store: Store) -> None:
+        """A server that came back without chunks came back without pages, or with older ones: what did not change is due again too."""
+        assert self._shard.tier is not None
+        if self._losses != self._shard.tier.losses:
+            self._losses = self._shard.tier.losses
+            store.mark_all_dirty()
+            self._clients_json = b""
+            self._starts = StartLogPages(self._shard.starts, whole=self._shard.estimates)
 
     async def _write(self) -> bool:
         """Write what was gathered, and delete chunks that are not needed. False if that is not possible now."""
@@ -84,6 +95,7 @@ class Snapshots:
             began_s = self._shard.clock.now_s()
             cuts = await Cuts(tier.store).all()
             cut = self._described(store, label, learner_step, learned, 1 + max((cut.number for cut in cuts.values()), default=0))
+            self._begin_anew_behind_a_loss(store)
             while pages := store.take_dirty_pages():
                 self._keep(pages)
             self._collect_counters(store)

@@ -38,7 +38,7 @@ StandingOf = Callable[[Mapping[Stream, int]], Standing]
 class DurableTier:
     """One shard's way to its server.
 
-    status: "ok", "down: reason" or "full: reason".
+    status: "ok", "down: reason" or "full: reason".  losses: how often the server came back without what it had acknowledged.
     Invariant: `write` returns only when the commit is durable at the level asked for, whatever happened meanwhile.
     """
 
@@ -47,6 +47,7 @@ class DurableTier:
         self.store = store
         self.status = "ok"
         self.reappended = 0
+        self.losses = 0
         self.restarts = 0
         self._server = server
         self._standing = standing
@@ -131,6 +132,7 @@ class DurableTier:
             await self.store.set_schema(standing.schema_json)
         await self.store.commit(Commit(chunks=lost, fences=standing.fences))
         self.reappended += len(lost)
+        self.losses += 1
         self._newest_row = lost[-1].first_row if lost else top  # what is gone for good is not asked for again
 
     async def _rest_of(self, commit: Commit) -> Commit:
