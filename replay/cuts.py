@@ -100,9 +100,12 @@ class Cuts:
         return {label: Cut.from_json(text) for label, text in (await self._store.hash("cuts")).items()}
 
     async def make(self, cut: Cut, dropped: Sequence[str]) -> None:
-        """Keep the snapshot as it is on the server now; remove the cuts of the dropped labels. Raises TierFullError, NotOwnerError."""
+        """Keep the snapshot as it is on the server now, durably; remove the cuts of the dropped labels.
+
+        Raises TierFullError, NotOwnerError or UnavailableError, after which it may or may not be there.
+        """
         names = ["owner", "pages", "cuts", *(f"cut:{label}" for label in (cut.label, *dropped))]
-        await self._store.script(MAKE, names, [self._store.owner, cut.label, json.dumps(asdict(cut)), *dropped])
+        await self._store.durable_script(MAKE, names, [self._store.owner, cut.label, json.dumps(asdict(cut)), *dropped])
 
     async def go_back(self, label: str, over: Mapping[str, bytes]) -> None:
         """Put a cut in the place of the latest snapshot, with these pages laid over it."""

@@ -23,6 +23,7 @@ from dataclasses import replace
 from typing import Any
 
 import redis.asyncio
+from redis.asyncio.client import Pipeline
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import BusyLoadingError, NoScriptError, RedisError, ResponseError
@@ -163,6 +164,10 @@ class RedisStore:
             except NoScriptError:
                 self._sha = await self._client.script_load(COMMIT)
                 answers = await self._send(commit, newest_row)
+        await self._until_copied(answers)
+
+    async def _until_copied(self, answers: Sequence[Any]) -> None:
+        """Raise UnavailableError, or TierFullError, unless what was written is where the level needs it. answers: of `_executed`."""
         self._check_copies(answers)
         if self.confirm.written:
             await self._until_written()
@@ -181,6 +186,10 @@ class RedisStore:
         keys = [self.key(name) for name in ("owner", "chunks", "fences", "pages", PACKS)]
         pipe = self._client.pipeline(transaction=False)
         pipe.evalsha(self._sha, len(keys), *keys, *commit.arguments(self.owner, newest_row))
+        return await self._executed(pipe)
+
+    async def _executed(self, pipe: Pipeline) -> list[Any]:
+        """What the pipe writes, and, on the same connection, the wait for its copies: another one's would be over at once."""
         if self.confirm.local_syncs:
             pipe.execute_command("WAITAOF", self.confirm.local_syncs, 0, CONFIRM_TIMEOUT_MS)
         if self.confirm.replicas:
@@ -190,7 +199,7 @@ class RedisStore:
             raise answers[0]
         return list(answers)
 
-    def _check_copies(self, answers: list[Any]) -> None:
+    def _check_copies(self, answers: Sequence[Any]) -> None:
         if self.confirm.local_syncs and answers[1][0] < self.confirm.local_syncs:
             raise UnavailableError(f"the Redis server did not sync its append-only file within {CONFIRM_TIMEOUT_MS} ms")
         if self.confirm.replicas and answers[-1] < self.confirm.replicas:
@@ -261,6 +270,15 @@ class RedisStore:
         with translated(self.url):
             answer: bytes = await self._client.eval(source, len(names), *map(self.key, names), *arguments)
         return answer
+
+    async def durable_script(self, source: str, names: Sequence[str], arguments: Sequence[str | bytes | int]) -> bytes:
+        """The same, and wait for the copies that the level needs of what it has written."""
+        with translated(self.url):
+            pipe = self._client.pipeline(transaction=False)
+            pipe.eval(source, len(names), *map(self.key, names), *arguments)
+            answers = await self._executed(pipe)
+        await self._until_copied(answers)
+        return bytes(answers[0])
 
     async def fences(self) -> dict[str, str]:
         return {key: value.decode() for key, value in (await self.hash("fences")).items()}

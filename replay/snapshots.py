@@ -102,7 +102,6 @@ class Snapshots:
             if not await self._write():
                 raise UnavailableError(f"the durable tier is {self._shard.tier_status()}")
             await Cuts(tier.store).make(cut, dropped_labels(cuts, label, kept_label))
-            await tier.store.commit(Commit())  # waits for the copies that the level needs
             self._shard.metrics.histogram("sojourn_replay_cut_seconds").observe(self._shard.clock.now_s() - began_s)
             return cut
 

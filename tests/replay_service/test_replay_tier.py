@@ -232,6 +232,18 @@ async def test_replica_is_unavailable_while_no_replica_confirms(store: RedisStor
         await store.commit(Commit([make_chunk(1)]))
 
 
+async def test_a_script_waits_for_the_copies_of_what_it_has_written(store: RedisStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("replay.redis_store.CONFIRM_TIMEOUT_MS", 10)
+    script = ("return redis.call('SET', KEYS[1], ARGV[1])", ["note"], ["written"])
+    assert await store.durable_script(*script) == b"OK"
+    await store._client.config_set("appendfsync", "no")  # nothing is synced in so short a time
+    store.confirm = Confirmation(local_syncs=1)
+    with pytest.raises(UnavailableError, match="did not sync"):
+        await store.durable_script(*script)
+    await store._client.config_set("appendfsync", "always")
+    assert await store.durable_script(*script) == b"OK"
+
+
 @pytest.mark.parametrize(
     ("level", "changed", "named"),
     [
