@@ -187,12 +187,12 @@ def bench_chaos(
 ) -> None:
     """Faults under load on real services: what was lost or doubled, and how long until inserts and samples went on.
 
-    Trials that are in the results are not made again. Exit status 1 if a trial of this sitting did not hold.
+    Trials that are in the results are not made again. Exit status 1 if a trial of this sitting did not hold, or was late.
     """
     import os
     import time
 
-    from sojourn.bench.chaos.page import write
+    from sojourn.bench.chaos.page import is_late, write
     from sojourn.bench.chaos.rows import QUICK, ROWS
     from sojourn.bench.chaos.run import Chaos, read
 
@@ -207,7 +207,7 @@ def bench_chaos(
                 continue
             for trial in chaos.trials(ROWS[name], trials):
                 typer.echo(told_trial(trial))
-                held = held and trial.held
+                held = held and trial.held and not is_late(ROWS[name], trial)
     if page.exists() and not quick:
         write(page, ROWS, read(results))
     if not held:

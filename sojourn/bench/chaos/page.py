@@ -49,15 +49,18 @@ def line(row: Row, trials: Sequence[Trial]) -> str:
 def _verdict(row: Row, trials: Sequence[Trial]) -> str:
     """Whether the promises held, that of a time included."""
     missed = sum(not trial.held for trial in trials)
-    late = sum(
-        one.first_sample_s is not None and one.first_sample_s > row.sampled_within_s for one in (trial.found for trial in trials)
-    )
+    late = sum(is_late(row, trial) for trial in trials)
     said = [
         f"**{count} of {len(trials)} {what}**"
         for count, what in ((missed, "did not hold"), (late, f"took longer than {row.sampled_within_s:g} s"))
         if count
     ]
     return "; ".join(said) or "held"
+
+
+def is_late(row: Row, trial: Trial) -> bool:
+    """Whether samples went on later than the row promises."""
+    return trial.found.first_sample_s is not None and trial.found.first_sample_s > row.sampled_within_s
 
 
 def _times(seconds: Sequence[float | None]) -> str:
