@@ -204,14 +204,20 @@ class SampleStream:
         return self._policy_version != self._reported[1]
 
     def _requests(self, session: Session, ended: threading.Event) -> Iterator[pb.SampleRequest]:
+        asked_s = time.monotonic()
         while True:
             with self._arrived:
-                waited = True
-                while waited and not (ended.is_set() or self._closing or self._grantable() or self._has_version_news):
-                    waited = self._arrived.wait(IDLE_S) or not self._has_idle_news
+                while not (ended.is_set() or self._closing or self._grantable() or self._has_version_news):
+                    left_s = (
+                        asked_s + IDLE_S - time.monotonic()
+                    )  # whatever else wakes this thread: other shards' answers often do
+                    if left_s <= 0.0 and self._has_idle_news:
+                        break
+                    self._arrived.wait(left_s if left_s > 0.0 else IDLE_S)
                 if ended.is_set() or self._closing:
                     return
                 request = self._request(session, self._grantable())
+            asked_s = time.monotonic()
             yield request
 
     def _request(self, session: Session, credits: int) -> pb.SampleRequest:

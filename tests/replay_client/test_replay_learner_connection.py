@@ -164,6 +164,28 @@ def test_the_learner_step_reaches_actors(service: Any, learner: LearnerConnectio
     actor.close()
 
 
+def test_the_learner_step_reaches_actors_although_news_of_shards_wakes_its_stream_all_the_time(
+    service: Any, learner: LearnerConnection
+):
+    actor, heard = service.actor("actor-1"), threading.Event()
+
+    def wake() -> None:
+        while not heard.wait(0.1):
+            with learner._arrived:
+                learner._arrived.notify_all()
+
+    waking = threading.Thread(target=wake)
+    waking.start()
+    eventually(lambda: learner.queued_batches == 4)  # its prefetch: there is nothing more to ask for
+    learner.report(17)
+    try:
+        eventually(lambda: actor.pace().learner_step == 17, 10.0)
+    finally:
+        heard.set()
+        waking.join()
+    actor.close()
+
+
 def test_two_learners_draw_from_one_table(service: Any, learner: LearnerConnection):
     other = service.learner("learner-1")
 
