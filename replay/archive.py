@@ -30,6 +30,7 @@ from replay.nested_columns import leaves_of, trees
 from replay.rows import END_KIND_SHIFT, STEP, TERMINATED, TRUNCATED, RaggedColumn, Rows
 from replay.table_columns import KIND_NAMES, TableColumns, schema_of_table
 from sojourn.columns import Schema
+from sojourn.config.schema import ROW_COLUMNS
 from sojourn.errors import CheckpointError, ContractError
 
 LIVES_KEY = b"sojourn.lives"
@@ -211,23 +212,8 @@ def _ragged(lists: np.ndarray, name: str, schema: Schema) -> RaggedColumn:
 
 def sliced(rows: Rows, start: int, end: int) -> Rows:
     """Rows start .. end - 1."""
-    fields = {
-        name: getattr(rows, name)[start:end]
-        for name in (
-            "lane",
-            "sequence",
-            "episode",
-            "kind",
-            "reward",
-            "duration_s",
-            "start_age_s",
-            "log_prob",
-            "policy_version",
-            "priority",
-        )
-    }
     return Rows(
-        **fields,
+        **{name: getattr(rows, name)[start:end] for name in ROW_COLUMNS},
         columns={name: column[start:end] for name, column in rows.columns.items()},
         ragged={name: RaggedColumn(column.values, column.offsets[start : end + 1]) for name, column in rows.ragged.items()},
     )

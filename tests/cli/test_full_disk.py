@@ -4,10 +4,8 @@ The kernel's limit on a file's size stands in for the disk: a write fails in the
 """
 
 import logging
-import resource
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -21,17 +19,8 @@ from sojourn.monitor.durations import DurationReckoner, DurationRecord
 from sojourn.monitor.keeping import Keeping
 from sojourn.monitor.progress import Progress
 from sojourn.run_folder import create_run
+from tests.full_disk import full_disk
 from tests.waiting import eventually
-
-
-@contextmanager
-def full(room_bytes: int = 0) -> Iterator[None]:
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (room_bytes, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def durations(record: Progress) -> DurationRecord:
@@ -50,7 +39,7 @@ def _quiet_writers(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.mark.usefixtures("_quiet_writers")
 def test_what_cannot_be_kept_is_left_out_and_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with Keeping(tmp_path) as keeping:
-        with full(room_bytes=10), caplog.at_level(logging.WARNING):
+        with full_disk(10), caplog.at_level(logging.WARNING):
             keeping.keep(Progress(1_001.0, 1.0), durations)
             keeping.keep(Progress(1_002.0, 2.0), durations, last=True)
         keeping.keep(Progress(1_003.0, 3.0), durations, last=True)
@@ -61,7 +50,7 @@ def test_what_cannot_be_kept_is_left_out_and_said_once(tmp_path: Path, caplog: p
 def test_a_log_without_room_loses_lines_and_prints_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rooms = logging.getLogger("sojourn.launcher")
     with log_to(tmp_path / "logs" / "launcher.log"):
-        with full():
+        with full_disk():
             rooms.warning("lost")
             thread = threading.Thread(target=(tmp_path / "other").write_text, args=("no room",))
             thread.start()
@@ -73,6 +62,6 @@ def test_a_log_without_room_loses_lines_and_prints_nothing(tmp_path: Path, capsy
 
 def test_a_run_that_cannot_be_written_is_refused_and_leaves_no_folder(tmp_path: Path) -> None:
     config: Config = load_config(None, [f"run.folder={tmp_path}", "run.name=r"])
-    with full(), pytest.raises(ConfigError, match=f"the run folder {tmp_path}/r cannot be written: File too large"):
+    with full_disk(), pytest.raises(ConfigError, match=f"the run folder {tmp_path}/r cannot be written: File too large"):
         create_run(config, ["sojourn", "train"])
     assert list(tmp_path.iterdir()) == []

@@ -1,9 +1,6 @@
 """What a learner writes beside its checkpoints on a full disk: nothing of that ends it, or holds it up."""
 
 import os
-import resource
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -13,17 +10,7 @@ from replay.client import ManifestWriter, TrainedBatch, lineage_folder
 from replay.manifest import batches_file, read_batches
 from replay.manifest_writer import append_whole
 from sojourn.checkpoint_requests import CheckpointRequests, Made, ask_for_checkpoint, take_answer
-
-
-@contextmanager
-def room(most_bytes: int) -> Iterator[None]:
-    """Files of this process grow to so many bytes at most."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+from tests.full_disk import full_disk
 
 
 def test_batches_that_the_disk_refuses_are_counted_and_later_ones_are_written(tmp_path: Path) -> None:
@@ -42,7 +29,7 @@ def test_batches_that_the_disk_refuses_are_counted_and_later_ones_are_written(tm
 def test_a_line_that_does_not_fit_leaves_the_file_whole(tmp_path: Path) -> None:
     file = tmp_path / "versions.jsonl"
     append_whole(file, b"first\n")
-    with room(9), pytest.raises(OSError, match=r"too large|No space"):
+    with full_disk(9), pytest.raises(OSError, match=r"too large|No space"):
         append_whole(file, b"second\n")
     append_whole(file, b"third\n")
     assert file.read_bytes() == b"first\nthird\n"

@@ -1,25 +1,12 @@
 """Folders appear whole or not at all, on a disk and in a store without rename; failures are said and change nothing."""
 
-import resource
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from sojourn.errors import CheckpointError
 from sojourn.storage import Storage
-
-
-@contextmanager
-def small_disk(most_bytes: int) -> Iterator[None]:
-    """No file may grow beyond so many bytes, as on a disk that is full."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+from tests.full_disk import full_disk
 
 
 @pytest.fixture(params=["local", "uri", "object store"])
@@ -49,7 +36,7 @@ def test_folders_are_listed_in_order_and_removed(storage):
 def test_a_full_disk_leaves_the_old_folder_and_nothing_else(tmp_path):
     storage = Storage(tmp_path)
     storage.replace_folder("one", {"x": b"old"})
-    with small_disk(1_000), pytest.raises(CheckpointError, match="one cannot be written: File too large"):
+    with full_disk(1_000), pytest.raises(CheckpointError, match="one cannot be written: File too large"):
         storage.replace_folder("one", {"x": b"new", "y": b"." * 2_000})
     assert storage.read("one", "x") == b"old"
     assert [path.name for path in tmp_path.iterdir()] == ["one"]
