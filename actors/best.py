@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from actors.episodes import Evaluation
+from sojourn.durable_files import put_in_place, replace_durably
 from sojourn.experience import ParameterSnapshot
 
 
@@ -58,12 +59,12 @@ def keep_best(run_folder: Path, run_id: str, snapshot: ParameterSnapshot, evalua
         "sha256": hashlib.sha256(snapshot.tensors).hexdigest(),
         **_standing(snapshot, evaluation),
     }
-    (folder / "policy.safetensors").write_bytes(snapshot.tensors)
-    (folder / "metadata.json").write_text(json.dumps(metadata, indent=2))
+    replace_durably(folder / "policy.safetensors", snapshot.tensors)
+    replace_durably(folder / "metadata.json", json.dumps(metadata, indent=2))
     link = checkpoints / f".best.{os.getpid()}"
     link.unlink(missing_ok=True)
     link.symlink_to(folder.name)
-    link.replace(checkpoints / "best")
+    put_in_place(link, checkpoints / "best")
     for older in checkpoints.glob("best-*"):
         if older != folder:
             shutil.rmtree(older, ignore_errors=True)

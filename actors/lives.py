@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from replay.client import service_info, shard_for
+from sojourn.durable_files import replace_durably
 from sojourn.roles import Address, RoleContext
 from sojourn.seeds import lane_seed
 
@@ -49,7 +50,5 @@ def count_life(file: Path) -> int:
     """How many lives were counted in the file before; counts this one."""
     file.parent.mkdir(parents=True, exist_ok=True)
     lives = int(file.read_text()) if file.exists() else 0
-    temporary = file.with_name(f".{file.name}")
-    temporary.write_text(str(lives + 1))
-    temporary.replace(file)
+    replace_durably(file, str(lives + 1))
     return lives

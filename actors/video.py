@@ -15,6 +15,7 @@ from actors.steps import CheckedEnvironment, make_checked
 from sojourn.algorithms import Policy
 from sojourn.columns import Schema
 from sojourn.config.schema import EnvironmentSettings
+from sojourn.durable_files import put_in_place
 from sojourn.environments import guarded, render_frame
 from sojourn.errors import EnvironmentFault
 
@@ -51,7 +52,7 @@ def film_episode(
         finally:
             film.close()
             if film.frames:
-                temporary.replace(file)
+                put_in_place(temporary, file)
 
 
 def _made_to_render(settings: EnvironmentSettings, schema: Schema) -> CheckedEnvironment:

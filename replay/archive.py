@@ -6,7 +6,6 @@ are empty: items had none yet). A file is written whole, synced and renamed, so 
 """
 
 import json
-import os
 import re
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,6 +30,7 @@ from replay.rows import END_KIND_SHIFT, STEP, TERMINATED, TRUNCATED, RaggedColum
 from replay.table_columns import KIND_NAMES, TableColumns, schema_of_table
 from sojourn.columns import Schema
 from sojourn.config.schema import ROW_COLUMNS
+from sojourn.durable_files import put_in_place
 from sojourn.errors import CheckpointError, ContractError
 
 LIVES_KEY = b"sojourn.lives"
@@ -81,11 +81,8 @@ def write_archive(
     path = folder / f"{shard}-{first:012d}-{last:012d}-{checksum:08x}.parquet"
     temporary = folder / f".{shard}.writing"
     folder.mkdir(parents=True, exist_ok=True)
-    with temporary.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    temporary.write_bytes(content)
+    put_in_place(temporary, path)
     return ArchiveFile(path, shard, first, last, checksum)
 
 

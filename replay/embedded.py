@@ -21,6 +21,7 @@ from pathlib import Path
 
 import psutil
 
+from sojourn.durable_files import replace_durably
 from sojourn.errors import ConfigError, UnavailableError
 
 MAX_SOCKET_PATH = 100  # sockaddr_un holds 108 bytes on Linux, 104 elsewhere
@@ -137,9 +138,7 @@ class EmbeddedServer:
             )
         started_unix_s = psutil.Process(self._child.pid).create_time()
         life = ServerLife(self._child.pid, started_unix_s, str(self.socket), tuple(self._flags))
-        temporary = self.folder / f".{self.shard}.json"
-        temporary.write_text(json.dumps(asdict(life)))
-        temporary.replace(self.folder / f"{self.shard}.json")
+        replace_durably(self.folder / f"{self.shard}.json", json.dumps(asdict(life)))
         self._wait_until_ready(self._child)
 
     def _wait_until_ready(self, child: "subprocess.Popen[bytes]") -> None:

@@ -7,7 +7,6 @@ later grants none any more, and still takes what is left of this one.
 
 import json
 import logging
-import os
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -22,6 +21,7 @@ from replay.link import Link, Session, keep_open_in_thread
 from replay.outage_buffer import Message, OutageBuffer
 from sojourn.columns import Schema
 from sojourn.config.schema import FleetSettings
+from sojourn.durable_files import replace_durably
 from sojourn.errors import ConfigError, ValidationError
 from sojourn.experience import Segment
 from sojourn.metrics import Metrics
@@ -68,12 +68,7 @@ def read_record(run_folder: Path) -> InitialRecord | None:
 
 def write_record(run_folder: Path, record: InitialRecord) -> None:
     """Replace it, on disk before anything is sent under it."""
-    temporary = run_folder / f".{FILE}.{os.getpid()}"
-    with temporary.open("w") as file:
-        json.dump(asdict(record), file)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(run_folder / FILE)
+    replace_durably(run_folder / FILE, json.dumps(asdict(record)))
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from sojourn.durable_files import replace_durably
 from sojourn.errors import CheckpointError
 
 FORMAT_VERSION = 1
@@ -113,10 +114,8 @@ def batches_file(folder: Path, life: int, first_step: int) -> Path:
 def write_life(folder: Path, life: LearnerLife) -> None:
     """Raises OSError if the disk refuses."""
     folder.mkdir(parents=True, exist_ok=True)
-    file = life_file(folder, life.number)
-    temporary = file.with_name(f".{file.name}")
-    temporary.write_text(json.dumps({"format_version": FORMAT_VERSION, **asdict(life)}, indent=2))
-    temporary.replace(file)
+    content = json.dumps({"format_version": FORMAT_VERSION, **asdict(life)}, indent=2)
+    replace_durably(life_file(folder, life.number), content)
 
 
 def read_lives(folder: Path) -> list[LearnerLife]:

@@ -19,6 +19,7 @@ from replay.episodes import Episodes
 from replay.nested_columns import Tree, leaves_of, trees
 from replay.open_table import OpenTable
 from replay.write_parquet import prepare
+from sojourn.durable_files import put_in_place
 from sojourn.errors import CheckpointError, ConfigError
 from sojourn.experience import Columns, EndKind
 
@@ -59,7 +60,7 @@ def write_minari(table: OpenTable, folder: Path, environment_id: str = "") -> Wr
         )
         storage.update_metadata({"dataset_id": dataset_id(folder), "minari_version": version("minari")})
         storage.update_episodes(_buffers(table, episodes, written, buffer_class))
-        temporary.replace(folder / "data")
+        put_in_place(temporary, folder / "data")
     except OSError as error:
         raise CheckpointError(f"{folder} cannot be written: {error}") from error
     finally:

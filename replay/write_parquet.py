@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from replay.open_table import OpenTable
+from sojourn.durable_files import put_in_place
 from sojourn.errors import CheckpointError
 
 ROW_GROUP_BYTES = 16 << 20  # in memory; a reader of one column reads a piece of each
@@ -33,7 +34,7 @@ def write_parquet(table: OpenTable, folder: Path) -> list[Path]:
         temporary = folder / f".{path.name}.writing"
         try:
             _write_file(temporary, group, groups)
-            temporary.replace(path)
+            put_in_place(temporary, path)
         except OSError as error:
             raise CheckpointError(f"{path} cannot be written: {error}") from error
         finally:

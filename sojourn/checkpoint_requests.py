@@ -8,13 +8,13 @@ Reads and writes files; nothing waits. Both kinds appear whole or not at all.
 
 import json
 import logging
-import os
 import uuid
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from sojourn.chosen_cut import ShardCut
+from sojourn.durable_files import replace_durably
 
 LOG = logging.getLogger("sojourn.learners")
 
@@ -74,14 +74,11 @@ class CheckpointRequests:
     def answer(self, names: Sequence[str], made: Made) -> None:
         """Answer requests; one that was withdrawn meanwhile gets none, nor does one whose answer a full disk refuses."""
         for name in names:
-            temporary = self._folder / f".{name}.{os.getpid()}"
             try:
-                temporary.write_text(json.dumps(asdict(made)))
                 (self._folder / f"{name}.asked").unlink()
-                temporary.replace(self._folder / f"{name}.answered")
+                replace_durably(self._folder / f"{name}.answered", json.dumps(asdict(made)))
             except FileNotFoundError:
-                temporary.unlink(missing_ok=True)
+                continue
             except OSError as error:
                 LOG.warning("a request for a checkpoint gets no answer: %s", error)
-                temporary.unlink(missing_ok=True)
                 withdraw(self._folder.parent, name)

@@ -5,7 +5,6 @@ goes on from its latest snapshot.
 """
 
 import json
-import os
 import uuid
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sojourn.checkpoint_folders import newest_readable, read_whole
+from sojourn.durable_files import replace_durably
 from sojourn.storage import Storage
 
 
@@ -63,9 +63,7 @@ def write_chosen_cut(run_folder: Path, chosen: ChosenCut | None) -> None:
     if chosen is None:
         (run_folder / "cut.json").unlink(missing_ok=True)
         return
-    temporary = run_folder / f".cut.{os.getpid()}"
-    temporary.write_text(json.dumps(asdict(chosen)))
-    temporary.replace(run_folder / "cut.json")
+    replace_durably(run_folder / "cut.json", json.dumps(asdict(chosen)))
 
 
 def chosen_cut(run_folder: Path) -> ChosenCut | None:

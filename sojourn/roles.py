@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from sojourn.config import Config
+from sojourn.durable_files import replace_durably
 from sojourn.errors import UnavailableError
 from sojourn.shard_list import read_shard_list, shard_list
 
@@ -80,9 +81,7 @@ class RoleContext:
         folder = self.run_folder / "roles"
         folder.mkdir(parents=True, exist_ok=True)
         said = Announcement(self.name, os.getpid(), os.uname().nodename, address, metrics)
-        temporary = folder / f".{self.name}.{os.getpid()}"
-        temporary.write_text(json.dumps(asdict(said)))
-        temporary.replace(folder / f"{self.name}.json")
+        replace_durably(folder / f"{self.name}.json", json.dumps(asdict(said)))
         if self.announce_to is not None:
             self.announce_to(said)
 

@@ -38,6 +38,7 @@ from typing import TextIO
 from sojourn.config import Config
 from sojourn.config.load import dump_config, load_config, shown_config
 from sojourn.config.masking import without_secrets
+from sojourn.durable_files import replace_durably
 from sojourn.errors import ConfigError
 
 CLEANED_UP_S = 20.0  # at most, until nothing of a killed launcher is left
@@ -73,8 +74,8 @@ def create_run(config: Config, command: Sequence[str]) -> Path:
 def _identify(path: Path, config: Config, command: Sequence[str]) -> None:
     identity = RunIdentity(uuid.uuid4().hex, path.name, _now(), (_shown_command(command),))
     write_config(path, config.model_copy(update={"run": config.run.model_copy(update={"name": path.name})}))
-    _replace(path / "git.json", json.dumps(git_state(Path.cwd()), indent=2))
-    _replace(path / "versions.txt", "\n".join(package_versions()) + "\n")
+    replace_durably(path / "git.json", json.dumps(git_state(Path.cwd()), indent=2))
+    replace_durably(path / "versions.txt", "\n".join(package_versions()) + "\n")
     _write_identity(path, identity)
 
 
@@ -104,7 +105,7 @@ def run_config(path: Path, overrides: Sequence[str] = ()) -> Config:
 def write_config(path: Path, config: Config) -> None:
     """Replace RUN/config.yaml; only its owner may read it if it holds a password."""
     mode = 0o644 if shown_config(config) == dump_config(config) else 0o600
-    _replace(path / "config.yaml", dump_config(config), mode)
+    replace_durably(path / "config.yaml", dump_config(config), mode=mode)
 
 
 def find_run(name: str | None) -> Path:
@@ -242,15 +243,7 @@ def _git(folder: Path, *arguments: str) -> str | None:
 
 
 def _write_identity(path: Path, identity: RunIdentity) -> None:
-    _replace(path / "run.json", json.dumps(asdict(identity), indent=2))
-
-
-def _replace(path: Path, text: str, mode: int = 0o644) -> None:
-    """Write a file so that a reader sees the old one or the new one, never half."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "w", encoding="utf-8") as file:
-        file.write(text)
-    temporary.replace(path)
+    replace_durably(path / "run.json", json.dumps(asdict(identity), indent=2))
 
 
 def _shown_command(command: Sequence[str]) -> str:

@@ -1,10 +1,10 @@
 """Which replay shards does a run have, and which of them take inserts? One small file, RUN/shards.json, replaced atomically."""
 
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from sojourn.durable_files import replace_durably
 from sojourn.errors import UnavailableError
 
 
@@ -42,6 +42,4 @@ def shard_list(run_folder: Path) -> ShardList:
 
 def write_shard_list(run_folder: Path, shards: ShardList) -> None:
     """Replace the run's list."""
-    temporary = run_folder / f".shards.{os.getpid()}"
-    temporary.write_text(json.dumps(asdict(shards)))
-    temporary.replace(run_folder / "shards.json")
+    replace_durably(run_folder / "shards.json", json.dumps(asdict(shards)))

@@ -4,7 +4,6 @@ A storage holds named folders of files. On a local disk a folder appears whole o
 loss. Object stores have no rename: there the last file of a folder is its seal, and a folder without it counts as absent.
 """
 
-import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from typing import Any
 
 from pyarrow import fs
 
+from sojourn.durable_files import put_in_place
 from sojourn.errors import CheckpointError
 
 
@@ -73,27 +73,11 @@ def _replace_local(root: Path, folder: str, files: Mapping[str, bytes]) -> None:
     try:
         beside.mkdir()
         for name, content in files.items():
-            with open(beside / name, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-        _sync(beside)
-        if (root / folder).exists():
-            (root / folder).rename(old)
-        beside.rename(root / folder)
-        _sync(root)
+            (beside / name).write_bytes(content)
+        put_in_place(beside, root / folder, keep_old_as=old.name)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
-
-
-def _sync(folder: Path) -> None:
-    """Make the names in a folder durable."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager

@@ -5,12 +5,12 @@
 
 import json
 import logging
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from sojourn.config import Config
+from sojourn.durable_files import replace_durably
 from sojourn.errors import ConfigError
 from sojourn.launcher.wiring import fleets
 from sojourn.run_folder import run_config, write_config
@@ -47,9 +47,7 @@ def ask_to_scale(run_folder: Path, config: Config, replicas: Mapping[str, int]) 
             raise ConfigError(f"{key} must lie in [{least}, {most}], got {number}")
     folder = run_folder / "control"
     folder.mkdir(exist_ok=True)
-    temporary = folder / f".scale.{os.getpid()}"
-    temporary.write_text(json.dumps(dict(replicas)))
-    temporary.replace(folder / "scale.json")
+    replace_durably(folder / "scale.json", json.dumps(dict(replicas)))
 
 
 def take_scale_request(run_folder: Path) -> Asked:

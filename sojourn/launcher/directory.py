@@ -12,6 +12,7 @@ from typing import Any, cast
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from sojourn.durable_files import replace_durably
 from sojourn.errors import UnavailableError
 from sojourn.roles import Address, Announcement
 from sojourn.shard_list import ShardList, shard_list
@@ -29,9 +30,7 @@ class Directory:
 
     def announce(self, said: Announcement) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
-        temporary = self._folder / f".{said.name}.directory"
-        temporary.write_text(json.dumps(asdict(said)))
-        temporary.replace(self._folder / f"{said.name}.json")
+        replace_durably(self._folder / f"{said.name}.json", json.dumps(asdict(said)))
 
     def address(self, name: str) -> str:
         """Address of a service, "" while it has announced none."""

@@ -19,6 +19,7 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from sojourn.config import Config
+from sojourn.durable_files import replace_durably
 from sojourn.launcher.directory import announce_to_directory
 from sojourn.launcher.host import Ended
 from sojourn.launcher.ray_session import LOOPBACK, RaySession
@@ -89,9 +90,7 @@ class _Life:
         before = Lives(**json.loads(self._file.read_text())) if self._file.exists() else Lives()
         self._lives = before.next(time.time())
         self._file.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self._file.with_suffix(f".{os.getpid()}")
-        temporary.write_text(json.dumps(asdict(self._lives)))
-        temporary.replace(self._file)
+        replace_durably(self._file, json.dumps(asdict(self._lives)))
         self._name, self._log = name, str(log_file(run_folder, name))
         self.wait_s = 0.0
 

@@ -13,11 +13,11 @@ number that no allotted version exceeds; it is raised in blocks before use, so v
 import hashlib
 import json
 import logging
-import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from sojourn.durable_files import replace_durably
 from sojourn.errors import CheckpointError, ContractError, UnavailableError
 from sojourn.experience import ParameterSnapshot
 
@@ -132,27 +132,4 @@ class DurableLatest:
             "published_unix_s": time.time() - (time.monotonic() - snapshot.published_at_s),
         }
         rest = json.dumps(header).encode() + b"\n" + snapshot.tensors
-        replace_durably(self._folder / "latest", hashlib.sha256(rest).hexdigest().encode() + b"\n" + rest, "previous")
-
-
-def replace_durably(path: Path, content: bytes, keep_old_as: str = "") -> None:
-    """Write a file so that a crash at any moment leaves a whole one, and the new one survives a power loss.
-
-    keep_old_as: name for the file that was there, beside it; between the two moves only that one exists.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        if keep_old_as and path.exists():
-            path.replace(path.with_name(keep_old_as))
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+        replace_durably(self._folder / "latest", hashlib.sha256(rest).hexdigest().encode() + b"\n" + rest, keep_old_as="previous")

@@ -2,7 +2,6 @@
 
 import html
 import io
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from string import Template
@@ -12,6 +11,7 @@ from matplotlib.figure import Figure
 
 from sojourn.config.load import shown_config
 from sojourn.diagnosis import diagnose, told
+from sojourn.durable_files import replace_durably
 from sojourn.monitor.sums import quantile
 from sojourn.readable import count, number, seconds
 from sojourn.report.duration_figures import DURATION_FIGURES
@@ -85,7 +85,7 @@ def write_report(run_folder: Path) -> Path:
         configuration=html.escape(shown_config(history.config)),
         versions=html.escape(_text(run_folder / "git.json") + "\n\n" + _text(run_folder / "versions.txt")),
     )
-    _replace(run_folder / "report.html", page.encode())
+    replace_durably(run_folder / "report.html", page)
     return run_folder / "report.html"
 
 
@@ -95,7 +95,7 @@ def _drawn(history: History, figures: Mapping[str, tuple[str, Draw]], heading_ta
     for name, (heading, draw) in figures.items():
         figure = draw(history)
         if figure is not None:
-            _replace(history.path / "plots" / f"{name}.png", _picture(figure))
+            replace_durably(history.path / "plots" / f"{name}.png", _picture(figure))
             drawn.append(f"<{heading_tag}>{heading}</{heading_tag}>\n{_inline(figure, name)}")
     return drawn
 
@@ -181,9 +181,3 @@ def _picture(figure: Figure) -> bytes:
 
 def _text(path: Path) -> str:
     return path.read_text(encoding="utf-8") if path.exists() else ""
-
-
-def _replace(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_bytes(content)
-    temporary.replace(path)
