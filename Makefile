@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format proto bench mutants clean
+.PHONY: help setup demo test check format proto mutants clean
 
 MINUTES ?= 3
 # Return of HalfCheetah after three minutes on two idle cores; 12,139 after 1,000,000 steps.
@@ -75,9 +75,6 @@ format: $(STAMP)  ## format and sort imports
 PROTO_OUT ?= .
 proto: $(STAMP)  ## regenerate protos/*_pb2* from protos/*.proto
 	@$(BIN)/python -m grpc_tools.protoc -I. --python_out=$(PROTO_OUT) --pyi_out=$(PROTO_OUT) --grpc_python_out=$(PROTO_OUT) protos/*.proto
-
-bench: $(STAMP)  ## inserts and samples a second through the real replay service
-	@$(BIN)/python benchmarks/replay_throughput.py
 
 # What plants the mistakes; apart from .venv, since nothing else needs it.
 MUTMUT := mutmut==3.8.1 libcst==1.9.0
