@@ -9,7 +9,7 @@ import asyncio
 import logging
 import random
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from replay.answers import Stream
@@ -17,7 +17,6 @@ from replay.archive import archive_files, write_archive
 from replay.commit import StoredChunk
 from replay.wakeups import Wakeups
 from sojourn.columns import Schema
-from sojourn.errors import UnavailableError
 from sojourn.metrics import Metrics
 from sojourn.rpc import backoff_s
 
@@ -27,8 +26,8 @@ WAITING_BYTES = 64 << 20  # then inserts wait
 
 LOG = logging.getLogger("sojourn.replay")
 
-IdentityOf = Callable[[Stream], Awaitable[str]]
-"""Who a life of an actor said it is, as JSON. Raises UnavailableError while that cannot be looked up."""
+IdentityOf = Callable[[Stream], str]
+"""Who a life of an actor said it is, as JSON."""
 
 
 class Archiver:
@@ -109,13 +108,13 @@ class Archiver:
     async def _write(self, chunks: list[StoredChunk]) -> None:
         """Persistently: what could not be written keeps waiting, and is said."""
         assert self._schema is not None
+        identities = {stream: self._identity_of(stream) for stream in {chunk.stream for chunk in chunks}}
         waits_s = backoff_s(random.Random())
         while True:
             try:
-                identities = {stream: await self._identity_of(stream) for stream in {chunk.stream for chunk in chunks}}
                 with self._metrics.histogram("sojourn_replay_archive_seconds").time():
                     file = await asyncio.to_thread(write_archive, self._folder, self._schema, self._shard, chunks, identities)
-            except (OSError, UnavailableError) as error:
+            except OSError as error:
                 self._say(f"the archive in {self._folder} cannot be written: {error}")
                 await asyncio.sleep(next(waits_s))
             else:

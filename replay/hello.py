@@ -108,7 +108,9 @@ class Door:
     async def _remember(self, stream: Stream, identity: Identity) -> None:
         """Keep an actor's life before it is granted: its rows will be fenced by it, also after a restart."""
         if self._shard.tier is not None and identity.role == "actor":
-            await self._shard.tier.learn_client(field_of(stream), identity.to_json(), self._shard.fences[stream].to_text())
+            name = field_of(stream)
+            self._shard.lives[name] = identity.to_json()
+            await self._shard.tier.learn_client(name, self._shard.lives[name], self._shard.fences[stream].to_text())
 
 
 def check_speaks(hello: Hello, run_id: str) -> None:

@@ -52,6 +52,7 @@ class Rebuild:
         fences = await self._tier.store.fences()
         totals = fences.pop(TOTALS, "")
         self._shard.fences = Fences(fences)
+        self._shard.lives = {name: said.decode() for name, said in (await self._tier.store.hash("clients")).items()}
         schema_json = await self._tier.store.schema_json()
         if schema_json:
             await self._read_back(Schema.from_json(schema_json), totals)
@@ -95,10 +96,10 @@ class Rebuild:
         clock = self._shard.clock
         starts.restore(self._shard.starts, store.versions, clock.now_s(), clock.unix_s())
 
-    async def _learn_actor(self, stream: Stream) -> None:
+    def _learn_actor(self, stream: Stream) -> None:
         """Whose starts these are, for the start log."""
         if not self._shard.starts.knows(stream):
-            identity = Identity.from_json(await self._tier.store.client(field_of(stream)))
+            identity = Identity.from_json(self._shard.lives.get(field_of(stream), "{}"))
             self._shard.starts.opened(stream, identity.pool, identity.speed_class, self._shard.clock.now_s())
 
     def _pieces(self, found: Read, starts: StoredStartLog | None) -> Sequence[Read]:
@@ -120,7 +121,7 @@ class Rebuild:
         if isinstance(chunk, CorruptedChunk):
             return await self._leave_out(chunk, "its checksum is wrong")
         for stream in chunk.lives if isinstance(chunk, Pack) else [chunk.stream]:
-            await self._learn_actor(stream)
+            self._learn_actor(stream)
         if isinstance(chunk, Pack):
             return self._append_pack(chunk, schema, store)
         return await self._append(chunk, schema, store, held=held)
@@ -137,13 +138,13 @@ class Rebuild:
             self._shard.holdings.free([pack.first_row])
 
     async def _append(self, chunk: StoredChunk, schema: Schema, store: Store, *, held: bool) -> None:
-        age_s = max(0.0, self._shard.clock.unix_s() - chunk.stored_unix_s)
         try:
             rows = decode_chunk(schema, chunk.body)
         except ValidationError as error:
             key = self._tier.store.entry_key(chunk.first_row)
             return await self._leave_out(CorruptedChunk(chunk.first_row, key, len(chunk.body)), str(error))
-        now_s = self._shard.clock.now_s() - age_s
+        age_s = max(0.0, self._shard.clock.unix_s() - chunk.stored_unix_s)
+        now_s = self._shard.clock.now_s() - age_s  # at once: what took time in between would make rows younger
         appended = self._shard.append(store, rows, chunk.stream, now_s, chunk.held_s, chunk.first_row)
         if held:
             self._shard.holdings.add(chunk.first_row, len(chunk.body), chunk.rows)

@@ -17,7 +17,7 @@ and those of cuts (replay/cuts.py).
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Any
@@ -307,6 +307,12 @@ class RedisStore:
             pipe.hset(self.key("clients"), name, facts_json)
             pipe.hset(self.key("fences"), name, fence)
             await pipe.execute()
+
+    async def set_clients(self, facts_json: Mapping[str, str]) -> None:
+        """Keep who these lives are, by name."""
+        if facts_json:
+            with translated(self.url):
+                await self._client.hset(self.key("clients"), mapping=facts_json)
 
     async def close(self) -> None:
         await self._client.aclose()

@@ -115,14 +115,14 @@ class ReplayServer:
     async def _recover_and_work(self) -> None:
         await asyncio.to_thread(compile_all)  # loading them takes 0.4 s, and would hold the loop up at the first insert
         if self._tier is not None and self._config.lineage == "full":
-            self.shard.archiver = self._make_archiver(self._tier)
+            self.shard.archiver = self._make_archiver()
             await all_or_first_failure(self._recover_and_serve(), self.shard.archiver.run())
         else:
             await self._recover_and_serve()
 
-    def _make_archiver(self, tier: DurableTier) -> Archiver:
+    def _make_archiver(self) -> Archiver:
         folder = archive_folder(self._run_folder)
-        return Archiver(folder, self.shard.index, lambda stream: tier.store.client(field_of(stream)), self.shard.metrics)
+        return Archiver(folder, self.shard.index, lambda life: self.shard.lives.get(field_of(life), "{}"), self.shard.metrics)
 
     async def _recover_and_serve(self) -> None:
         if self._tier is not None:

@@ -73,6 +73,7 @@ class Shard:
     """Everything that the calls of one replay service share.
 
     samplers, inserters: those who wait for rows or credits, and for room.
+    lives: who each life of an actor said it is, JSON of `Identity` by `field_of(stream)`; empty at level `memory`.
     estimates: whether any table's weight is estimated from the start log.
     tier: None at level `memory`.  archiver: None but with `lineage: full`.  recovering: what is being read back, "" once it is served.
     """
@@ -91,6 +92,7 @@ class Shard:
         self.archiver: Archiver | None = None
         self.fences = Fences()
         self.clients = ClientRecords()
+        self.lives: dict[str, str] = {}
         self.counts = ShardCounts()
         self.waits = Waits()
         self.samplers = Wakeups()
@@ -142,7 +144,7 @@ class Shard:
         texts = self.fences.durable_texts(written)
         if self.store is not None:
             texts[TOTALS] = Totals.of(self.store).to_text()
-        return Standing(self.schema.to_json() if self.schema else b"", texts)
+        return Standing(self.schema.to_json() if self.schema else b"", texts, self.lives)
 
     def fence_texts(self, streams: set[Stream], ahead: "Totals") -> dict[str, str]:
         """Fences of these streams and the totals, as the durable tier keeps them."""

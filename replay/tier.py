@@ -29,6 +29,7 @@ class Standing:
 
     schema_json: bytes
     fences: Mapping[str, str]
+    lives: Mapping[str, str]
 
 
 StandingOf = Callable[[Mapping[Stream, int]], Standing]
@@ -130,6 +131,7 @@ class DurableTier:
         standing = self._standing(self._tail.newest_messages())
         if standing.schema_json:
             await self.store.set_schema(standing.schema_json)
+        await self.store.set_clients(standing.lives)
         await self.store.commit(Commit(chunks=lost, fences=standing.fences))
         self.reappended += len(lost)
         self.losses += 1

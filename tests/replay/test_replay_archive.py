@@ -79,7 +79,7 @@ def chunks_of(count: int, first_row: int = 1, padding: int = 0) -> list[StoredCh
     return chunks
 
 
-async def identity_of(stream: tuple[str, int]) -> str:
+def identity_of(stream: tuple[str, int]) -> str:
     return Identity(role="actor", host="box", environment_id="Robot-v0", seed=stream[1]).to_json()
 
 
@@ -100,7 +100,7 @@ async def test_rows_come_back_bit_by_bit(archiver, tmp_path):
     await written_by(archiver(), chunks)
     (file,) = archive_files(tmp_path / "chunks", 2)
     assert (file.first_row, file.last_row, archived_schema(file)) == (1, 52, SCHEMA)
-    assert lives_in(file)["actor-1", 41] == {"last_row": 52, "identity": vars(Identity.from_json(await identity_of(("", 41))))}
+    assert lives_in(file)["actor-1", 41] == {"last_row": 52, "identity": vars(Identity.from_json(identity_of(("", 41))))}
     pieces = list(archived_rows(file, SCHEMA))
     assert [(piece.first_row, piece.stream) for piece in pieces] == [(c.first_row, c.stream) for c in chunks]
     for piece, chunk in zip(pieces, chunks, strict=True):

@@ -45,7 +45,7 @@ async def store(server: EmbeddedServer) -> AsyncIterator[RedisStore]:
 
 
 def make_tier(store: RedisStore, server: EmbeddedServer | None) -> DurableTier:
-    return DurableTier(store, server, lambda _: Standing(b"{}", {"actor-0/7": "1 live"}))
+    return DurableTier(store, server, lambda _: Standing(b"{}", {"actor-0/7": "1 live"}, {}))
 
 
 def kill(server: EmbeddedServer) -> None:
@@ -169,7 +169,7 @@ async def test_chunks_that_the_server_lost_are_appended_again(store: RedisStore,
 async def test_what_is_appended_again_fences_off_no_message_whose_commit_is_under_way(store: RedisStore) -> None:
     """Else its resend to a service that was killed before that commit would be dropped as a duplicate."""
     fences = Fences({"actor-0/7": "0 live", "actor-1/7": "4 live"})
-    tier = DurableTier(store, None, lambda written: Standing(b"{}", fences.durable_texts(written)))
+    tier = DurableTier(store, None, lambda written: Standing(b"{}", fences.durable_texts(written), {}))
     fences.take(("actor-0", 7), 1, final=False)
     await tier.write(Commit([make_chunk(1)], fences.to_texts()))  # durable, not acknowledged yet
     fences.take(("actor-0", 7), 2, final=True)

@@ -27,7 +27,7 @@ def settings_for(level: str, url: str) -> dict[str, Any]:
 async def opened(level: str, url: str, run_folder: Path) -> None:
     """As a service does at its start."""
     config = Config.model_validate({"replay": settings_for(level, url)})
-    tier = await open_tier(config, run_folder, run_id="run", shard=0, incarnation=1, standing=lambda _: Standing(b"", {}))
+    tier = await open_tier(config, run_folder, run_id="run", shard=0, incarnation=1, standing=lambda _: Standing(b"", {}, {}))
     assert tier is not None
     await tier.close()
 
@@ -154,7 +154,7 @@ async def test_settings_are_looked_at_again_behind_each_new_connection(
 ) -> None:
     server = await valkey(appendfsync="always")
     config = Config.model_validate({"replay": settings_for(level, server.url)})
-    tier = await open_tier(config, tmp_path, run_id="run", shard=0, incarnation=1, standing=lambda *_: Standing(b"", {}))
+    tier = await open_tier(config, tmp_path, run_id="run", shard=0, incarnation=1, standing=lambda *_: Standing(b"", {}, {}))
     assert tier is not None
     await tier.store.take_over()
     await tier.store.commit(Commit(fences={"actor-0/7": "1 live"}))
