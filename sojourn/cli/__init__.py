@@ -7,6 +7,7 @@ import errno
 import os
 import signal
 import sys
+import warnings
 from types import FrameType
 
 from sojourn.errors import INTERRUPTED, CheckpointError, SojournError
@@ -20,6 +21,8 @@ def main() -> None:
     So does a signal, wherever the program is; while a run goes, `sojourn.launcher.interrupts` takes signals.
     """
     signal.signal(signal.SIGTERM, _terminated)
+    # `requests`, which Ray imports, ignores this itself; a `catch_warnings` that ends in another thread undoes that.
+    warnings.filterwarnings("ignore", "SOCKS support in urllib3")
     try:
         _run()
     except KeyboardInterrupt:
