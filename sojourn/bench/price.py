@@ -9,7 +9,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -75,9 +75,9 @@ class Price(Measured):
 
 
 @contextmanager
-def serving() -> Iterator[tuple[World, int]]:
-    """A service in a process of its own, as in a run: what waits for the interpreter's lock does so in its own process."""
-    tables = {name: {**PRIORITISED, **settings} for name, settings in TABLES.items()}
+def serving(names: Collection[str] = TABLES) -> Iterator[tuple[World, int]]:
+    """A service of these tables in a process of its own, as in a run: what waits for the interpreter's lock does so there."""
+    tables = {name: {**PRIORITISED, **TABLES[name]} for name in names}
     labels = tuple(f"feature {number}" for number in range(FEATURES))
     world = World(tables, labels=labels, seed=0)
     with TemporaryDirectory(prefix="sojourn-price-") as name:
