@@ -38,7 +38,7 @@ def test_a_line_that_does_not_fit_leaves_the_file_whole(tmp_path: Path) -> None:
 def test_an_answer_that_the_disk_refuses_ends_the_request_and_not_the_learner(tmp_path: Path) -> None:
     requests = CheckpointRequests(tmp_path)
     name = ask_for_checkpoint(tmp_path)
-    (tmp_path / "control" / f".{name}.{os.getpid()}").symlink_to("/dev/full")
+    (tmp_path / "control" / f".{name}.answered.{os.getpid()}").symlink_to("/dev/full")
     requests.answer(requests.waiting(0.0), Made("step_1", 1))
     assert take_answer(tmp_path, name) is None
     assert requests.waiting(1.0) == []
