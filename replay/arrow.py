@@ -7,6 +7,7 @@ ragged columns as List.
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any
 
@@ -30,6 +31,11 @@ SYSTEM_COLUMNS: tuple[Column, ...] = (
     Column("policy_version", "int64"),
     Column("priority", "float32"),
 )
+
+
+LISTS = (pa.ListArray, pa.FixedSizeListArray)
+END_OF_STREAM = b"\xff\xff\xff\xff\0\0\0\0"
+MOST_WRITERS = 64  # libraries and versions that write a schema in other bytes; those of further ones are parsed each time
 
 
 def stored_columns(schema: Schema) -> list[Column]:
@@ -81,7 +87,10 @@ def decode_columns(body: bytes) -> Columns:
 
 
 class ChunkCodec:
-    """Encodes and decodes the chunks of one schema; remembers what parsing the schema costs."""
+    """Encodes and decodes the chunks of one schema.
+
+    Invariant: `_known_schemas` are first messages of Arrow streams whose fields are those of the schema.
+    """
 
     def __init__(self, schema: Schema) -> None:
         self.stored = stored_columns(schema)
@@ -89,6 +98,7 @@ class ChunkCodec:
         self._observation = {column.name for column in schema.observation_columns()}
         self._action = {column.name for column in schema.action_columns()}
         self._core_state = {column.name for column in schema.core_state}
+        self._known_schemas: set[bytes] = set()
 
     def encode(self, segments: Sequence[Segment], now_s: float) -> bytes:
         ordered = sorted(segments, key=lambda segment: (segment.lane, segment.first_sequence))
@@ -119,17 +129,33 @@ class ChunkCodec:
         return values
 
     def decode(self, body: bytes) -> Rows:
-        batch = _from_ipc(body)
-        self._check_fields(batch.schema)
-        arrays = dict(zip(batch.schema.names, batch.columns, strict=True))
+        batch = self._batch(body)
+        arrays = dict(zip(self.arrow_schema.names, batch.columns, strict=True))
         for name, array in arrays.items():
-            nulls = array.null_count or (array.flatten().null_count if pa.types.is_nested(array.type) else 0)
+            nulls = array.null_count or (array.values.null_count if isinstance(array, LISTS) else 0)
             if nulls:
                 raise ValidationError(f"column {name!r} holds {nulls} nulls; a row has a value in every column")
         system = {column.name: _to_numpy(arrays[column.name]) for column in SYSTEM_COLUMNS}
         ragged = {c.name: _decode_ragged(c, arrays[c.name]) for c in self.stored if c.ragged_max}
         fixed = {c.name: _decode_fixed(c, arrays[c.name]) for c in self.stored if not c.ragged_max}
         return Rows(**system, columns=fixed, ragged=ragged)
+
+    def _batch(self, body: bytes) -> Any:
+        """The record batch of a body. A writer says its schema in the same bytes each time: those that were found right are known."""
+        schema_bytes = body[: 8 + int.from_bytes(body[4:8], "little")]
+        if schema_bytes in self._known_schemas:
+            rest = pa.BufferReader(body)
+            rest.seek(len(schema_bytes))
+            with suppress(pa.ArrowException, OSError, ValueError):  # said below
+                batch = pa.ipc.read_record_batch(pa.ipc.read_message(rest), self.arrow_schema)
+                if body[rest.tell() :] == END_OF_STREAM:
+                    batch.validate()
+                    return batch
+        batch = _from_ipc(body)
+        self._check_fields(batch.schema)
+        if len(self._known_schemas) < MOST_WRITERS:
+            self._known_schemas.add(schema_bytes)
+        return batch
 
     def _check_fields(self, found: Any) -> None:
         """Names, order and types must be those of the schema."""
@@ -271,10 +297,11 @@ def _to_arrow(array: np.ndarray) -> Any:
 
 
 def _to_numpy(array: Any) -> np.ndarray:
-    """View of an Arrow array: primitives [N], fixed-size lists [N, size]."""
-    if pa.types.is_fixed_size_list(array.type):
-        flat: np.ndarray = array.flatten().to_numpy(zero_copy_only=True)
-        return flat.reshape(len(array), array.type.list_size)
+    """View of an Arrow array without nulls: primitives [N], fixed-size lists [N, size]."""
+    if isinstance(array, pa.FixedSizeListArray):
+        size, first, rows = array.type.list_size, array.offset, len(array)
+        flat: np.ndarray = array.values.to_numpy(zero_copy_only=True)[first * size : (first + rows) * size]
+        return flat.reshape(rows, size)
     values: np.ndarray = array.to_numpy(zero_copy_only=True)
     return values
 

@@ -92,6 +92,43 @@ def test_other_bytes_are_refused(body):
         decode_chunk(schema, whole[:-200] if body == "short" else body)
 
 
+def spoilt(body: bytes, how: str) -> bytes:
+    """A chunk whose first message, the schema, is as it was."""
+    if how == "short":
+        return body[:-200]
+    batch = pa.ipc.open_stream(body).read_next_batch()
+    if how == "nulls":
+        columns = [pa.array([None] * len(batch), column.type) for column in batch.columns]
+        batch = pa.RecordBatch.from_arrays(columns, schema=batch.schema)
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, batch.schema) as writer:
+        writer.write_batch(batch)
+        if how == "two":
+            writer.write_batch(batch)
+    return sink.getvalue().to_pybytes()
+
+
+@pytest.mark.parametrize("how", ["short", "nulls", "two"])
+def test_what_is_wrong_behind_a_schema_that_was_seen_before_is_refused_all_the_same(how):
+    schema = vector_schema()
+    body = encode_chunk(schema, [Lane(0).segment(5)], 0.0)
+    decode_chunk(schema, body)
+    with pytest.raises(ValidationError):
+        decode_chunk(schema, spoilt(body, how))
+
+
+def test_other_writers_of_the_same_fields_are_read_too_and_again():
+    schema = vector_schema()
+    body = encode_chunk(schema, [Lane(0).segment(5)], 0.0)
+    batch = pa.ipc.open_stream(body).read_next_batch().replace_schema_metadata({"writer": "another"})
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, batch.schema) as writer:
+        writer.write_batch(batch)
+    for _ in range(2):
+        for written in (body, sink.getvalue().to_pybytes()):
+            assert decode_chunk(schema, written).sequence.tolist() == [0, 1, 2, 3, 4]
+
+
 def test_a_column_name_that_is_no_text_is_refused():
     schema = vector_schema()
     body = encode_chunk(schema, [Lane(0).segment(4)], 0.0).replace(b"policy_version", b"policy\xff\xfeersion")
