@@ -4,6 +4,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from replay.arrow import SYSTEM_COLUMNS
+from replay.kernels import kernel
 from replay.lanes import MOST_LANES, LaneArrays
 from replay.layout import RowLayout
 from replay.rows import END_KIND_SHIFT, KIND_BITS, STEP, TERMINATED, TRUNCATED, RaggedColumn, Rows
@@ -15,38 +17,120 @@ LARGEST_VERSION = 1 << 53  # a larger one, once learnt, would make every other r
 MOST_SECONDS = 1e9  # durations and ages above 30 years are no measurement
 
 
+LAST_END_KIND = int(EndKind.KILLED)
+BAD_VERSION = f"does not lie in [0, {LARGEST_VERSION:g})"
+BAD_SECONDS = f"does not lie in [0, {MOST_SECONDS:g}]"
+
+# What may be wrong with a row: the value that a refusal names, and why it is refused. `first_fault` answers with the index.
+FAULTS = (
+    ("lane", f"is not below {MOST_LANES}"),
+    ("kind", "has bits that mean nothing"),
+    ("kind", "says how a step ended, but the row is no step"),
+    ("end kind", "has no row: only completed and killed actions have one"),
+    ("lane", "stands behind a higher one: rows are sorted by lane"),
+    ("sequence", "does not follow the row before it"),
+    ("episode", "begins before the one before it was closed"),
+    ("episode", "is not above the one that was closed"),
+    ("kind", "ends the episode, but its closing observation does not follow"),
+    ("reward", "is not finite"),
+    ("log_prob", "is not finite"),
+    ("duration_s", BAD_SECONDS),
+    ("start_age_s", BAD_SECONDS),
+    ("policy_version", BAD_VERSION),
+    ("priority", "is negative or infinite"),
+)
+
+
 def check_rows(rows: Rows, layout: RowLayout) -> None:
     """Shapes and values of a message. Raises ValidationError."""
     if not 1 <= len(rows) <= MOST_ROWS:
         raise ValidationError(f"a message holds 1 to {MOST_ROWS} rows, got {len(rows)}")
     _check_shapes(rows, layout)
-    _refuse(rows, rows.lane >= MOST_LANES, "lane", rows.lane, f"is not below {MOST_LANES}")
-    _check_kinds(rows)
-    _check_order(rows)
-    steps = rows.kind & STEP != 0
-    _refuse(rows, ~np.isfinite(rows.reward), "reward", rows.reward, "is not finite")
-    _refuse(rows, steps & ~np.isfinite(rows.log_prob), "log_prob", rows.log_prob, "is not finite")
-    for name, seconds in (("duration_s", rows.duration_s), ("start_age_s", rows.start_age_s)):
-        _refuse(rows, ~((seconds >= 0.0) & (seconds <= MOST_SECONDS)), name, seconds, f"does not lie in [0, {MOST_SECONDS:g}]")
-    impossible = (rows.policy_version < 0) | (rows.policy_version >= LARGEST_VERSION)
-    _refuse(rows, impossible, "policy_version", rows.policy_version, f"does not lie in [0, {LARGEST_VERSION:g})")
-    _refuse(rows, (rows.priority < 0.0) | np.isinf(rows.priority), "priority", rows.priority, "is negative or infinite")
+    fault, row = first_fault(*(_read_only(getattr(rows, column.name)) for column in SYSTEM_COLUMNS))
+    if fault >= 0:
+        name, why = FAULTS[fault]
+        value = rows.kind[row] >> END_KIND_SHIFT & 7 if name == "end kind" else getattr(rows, name)[row]
+        raise ValidationError(f"{_place(rows, row)}: {name} {value} {why}")
     for name, values in rows.columns.items():
         if values.dtype.kind == "f":
-            _check_finite(rows, name, values, steps)
+            _check_finite(rows, name, values)
     for name, lists in rows.ragged.items():
         if lists.values.dtype.kind == "f":
             _check_lists_finite(rows, name, lists)
 
 
-def _check_finite(rows: Rows, name: str, values: np.ndarray, steps: np.ndarray) -> None:
+def _read_only(values: np.ndarray) -> np.ndarray:
+    """As the views of a message are, so that kernels are compiled for these alone."""
+    if not values.flags.writeable:
+        return values
+    view = values.view()
+    view.flags.writeable = False
+    return view
+
+
+@kernel
+def first_fault(
+    lane: np.ndarray,
+    sequence: np.ndarray,
+    episode: np.ndarray,
+    kind: np.ndarray,
+    reward: np.ndarray,
+    duration_s: np.ndarray,
+    start_age_s: np.ndarray,
+    log_prob: np.ndarray,
+    policy_version: np.ndarray,
+    priority: np.ndarray,
+) -> tuple[int, int]:
+    """Index in FAULTS and row of the first fault, (-1, -1) if there is none. Arrays [N] as in `Rows`.
+
+    Lanes are sorted, sequences contiguous, episodes closed before the next one begins.
+    """
+    for i in range(len(lane)):
+        is_step = kind[i] & STEP != 0
+        if lane[i] >= MOST_LANES:
+            return 0, i
+        if kind[i] & ~KIND_BITS != 0:
+            return 1, i
+        if not is_step and kind[i] != 0:
+            return 2, i
+        if kind[i] >> END_KIND_SHIFT & 7 > LAST_END_KIND:
+            return 3, i
+        if i > 0 and lane[i] < lane[i - 1]:
+            return 4, i
+        if i > 0 and lane[i] == lane[i - 1]:
+            if sequence[i] != sequence[i - 1] + 1:
+                return 5, i
+            if kind[i - 1] & STEP != 0:
+                if episode[i] != episode[i - 1]:
+                    return 6, i
+            elif episode[i] <= episode[i - 1]:
+                return 7, i
+        closing_follows = i + 1 < len(lane) and lane[i + 1] == lane[i] and kind[i + 1] & STEP == 0
+        if kind[i] & (TERMINATED | TRUNCATED) != 0 and not closing_follows:
+            return 8, i
+        if not np.isfinite(reward[i]):
+            return 9, i
+        if is_step and not np.isfinite(log_prob[i]):
+            return 10, i
+        if not 0.0 <= duration_s[i] <= MOST_SECONDS:
+            return 11, i
+        if not 0.0 <= start_age_s[i] <= MOST_SECONDS:
+            return 12, i
+        if not 0 <= policy_version[i] < LARGEST_VERSION:
+            return 13, i
+        if priority[i] < 0.0 or np.isinf(priority[i]):
+            return 14, i
+    return -1, -1
+
+
+def _check_finite(rows: Rows, name: str, values: np.ndarray) -> None:
     """Observations in every row; actions, extras and recurrent states where there is an action."""
     finite = np.isfinite(values)
     if finite.all():
         return
     bad = ~finite.reshape(len(rows), -1).all(1)
     if name.partition(".")[0] != "observation":
-        bad &= steps
+        bad &= rows.kind & STEP != 0
     for row in np.flatnonzero(bad)[:1]:
         worst = values[row][~finite[row]].flat[0]
         raise ValidationError(f"{_place(rows, row)}: {name} holds {worst}")
@@ -75,34 +159,6 @@ def _check_shapes(rows: Rows, layout: RowLayout) -> None:
     for name, column in ragged.items():
         lengths = np.diff(rows.ragged[name].offsets)
         _refuse(rows, lengths > column.ragged_max, f"length of {name}", lengths, f"is above ragged_max {column.ragged_max}")
-
-
-def _check_kinds(rows: Rows) -> None:
-    steps = rows.kind & STEP != 0
-    ends = rows.kind >> END_KIND_SHIFT & 7
-    _refuse(rows, rows.kind & ~np.uint8(KIND_BITS) != 0, "kind", rows.kind, "has bits that mean nothing")
-    _refuse(rows, ~steps & (rows.kind != 0), "kind", rows.kind, "says how a step ended, but the row is no step")
-    _refuse(rows, ends > EndKind.KILLED, "end kind", ends, "has no row: only completed and killed actions have one")
-
-
-def _check_order(rows: Rows) -> None:
-    """Lanes sorted, sequences contiguous, episodes closed before the next one begins."""
-    lane, steps = rows.lane.astype(np.int64), rows.kind & STEP != 0
-    ended = rows.kind & (TERMINATED | TRUNCATED) != 0
-    same = lane[1:] == lane[:-1]
-    follows = np.append(False, same)
-    _refuse(
-        rows, np.append(False, lane[1:] < lane[:-1]), "lane", rows.lane, "stands behind a higher one: rows are sorted by lane"
-    )
-    expected = np.append(0, rows.sequence[:-1] + 1)
-    _refuse(rows, follows & (rows.sequence != expected), "sequence", rows.sequence, "does not follow the row before it")
-    episode_step = np.append(0, np.diff(rows.episode))
-    goes_on = follows & np.append(False, steps[:-1])
-    _refuse(rows, goes_on & (episode_step != 0), "episode", rows.episode, "begins before the one before it was closed")
-    begins = follows & np.append(False, ~steps[:-1])
-    _refuse(rows, begins & (episode_step <= 0), "episode", rows.episode, "is not above the one that was closed")
-    unclosed = ended & ~np.append(same & ~steps[1:], False)
-    _refuse(rows, unclosed, "kind", rows.kind, "ends the episode, but its closing observation does not follow")
 
 
 def check_lanes(rows: Rows, slots: np.ndarray, firsts: np.ndarray, lanes: LaneArrays) -> None:
