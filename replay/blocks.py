@@ -122,6 +122,17 @@ def release_hold(blocks: Blocks, block: int) -> None:
 
 
 @kernel
+def filled_positions(shift: int, fill: np.ndarray, blocks: np.ndarray, positions: np.ndarray) -> int:
+    """Write the positions of all rows of blocks int64[N] into int64[N << shift]; returns how many there are."""
+    count = 0
+    for block in blocks:
+        for at in range(fill[block]):
+            positions[count] = (block << shift) + at
+            count += 1
+    return count
+
+
+@kernel
 def recycle(blocks: Blocks) -> None:
     """Unlink the freed blocks and put them on the free stack."""
     for i in range(blocks.counts[FREED]):

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from replay.kernels import kernel
 from replay.rows import PAGE_ROWS
 
 
@@ -39,9 +40,8 @@ class Chunks:
 
     def let_go(self, slots: np.ndarray) -> tuple[list[int], set[int]]:
         """Rows left the slab, given as the slot of each. Returns the first rows of chunks now unneeded, and the pages they spanned."""
-        used, counts = np.unique(slots, return_counts=True)
-        self.rows_left[used] -= counts
-        gone = used[self.rows_left[used] == 0]
+        gone = np.empty(self.count, np.int64)
+        gone = gone[: count_down(self.rows_left, slots, gone)]
         pages: set[int] = set()
         for slot in gone:
             first = int(self.first_row[slot])
@@ -58,3 +58,15 @@ class Chunks:
     @property
     def count(self) -> int:
         return len(self.rows) - len(self._free)
+
+
+@kernel
+def count_down(rows_left: np.ndarray, slots: np.ndarray, gone: np.ndarray) -> int:
+    """Take one row off each of slots int32[N]; those that are left with none are listed in gone int64. Returns how many."""
+    count = 0
+    for slot in slots:
+        rows_left[slot] -= 1
+        if rows_left[slot] == 0:
+            gone[count] = slot
+            count += 1
+    return count

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from replay.item_set import ItemSet
+from replay.kernels import kernel
 from replay.layout import VERSION_WORD
 from replay.removers import OldestStartRemover, Remover
 from replay.rules import rule_of
@@ -48,13 +49,12 @@ class Horizon:
 
         came_s: float64[N]. Those of an earlier life, read back, entered then: they are judged by what rows say, never more strictly.
         """
-        versions, most = self.versions_of(starts), np.iinfo(np.int32).max if self._most_lag is None else self._most_lag
-        lag = np.maximum(0, self._versions.newest - versions)
         heard = self._versions.newest_at(float(came_s[-1])) if len(came_s) else 0
-        self._lag[starts] = np.clip(heard - versions, 0, most)
-        fits = np.ones(len(starts), bool)
+        most = np.iinfo(np.int32).max if self._most_lag is None else self._most_lag
+        note_lags(self._items.slab.blocks.words, starts, heard, most, self._lag)
+        fits = np.ones(len(starts), np.bool_)
         if self._most_lag is not None:
-            fits &= lag <= self._most_lag
+            fits &= self._versions.newest - self.versions_of(starts) <= self._most_lag
         if self._settings.horizon_s is not None:
             fits &= came_s - self._items.started_s(starts) < self._settings.horizon_s
         self.late_items += int(np.count_nonzero(~fits))
@@ -98,6 +98,13 @@ class Horizon:
         if self._settings.duration.weight == "inclusion" and self.rule.name == "version_age":
             return share_left(self.lags(positions).astype(np.float64), self.rule.horizon + 1.0)
         return np.ones(len(positions))
+
+
+@kernel
+def note_lags(words: np.ndarray, starts: np.ndarray, newest: int, most: int, lag: np.ndarray) -> None:
+    """Write into lag int32[P] how many versions, at most `most`, the rows at starts int64[N] are behind the newest."""
+    for at in starts:
+        lag[at] = min(max(newest - words[at, VERSION_WORD], 0), most)
 
 
 def share_left(age: np.ndarray, horizon: float) -> np.ndarray:

@@ -19,7 +19,7 @@ from replay.layout import START_WORD
 from replay.rows import PAGE_ROWS
 from replay.slab import Freed, Slab
 from replay.snapshot import DirtyPages, page_body, pages_of_blocks
-from replay.windows import ItemShape, largest_estimates
+from replay.windows import ItemShape, initial_priorities
 
 OLDEST_FOR_S = 1.0  # how long the oldest item's time is remembered; finding it reads the whole table
 
@@ -54,11 +54,11 @@ class ItemSet:
             self.arrays.dirty[positions >> self._shift] = True
         return self.shape.find(self.slab.blocks, self.arrays.state, positions)
 
-    def estimates(self, starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-        """The largest finite priority that the actor gave in each window, NaN where it gave none. float32[N]."""
-        found = np.empty(len(starts), np.float32)
-        largest_estimates(self.slab.blocks, starts, lengths, found)
-        return found
+    def initial_priorities(self, starts: np.ndarray, lengths: np.ndarray, without: float) -> np.ndarray:
+        """The largest finite priority that the actor gave in each window; `without` where it gave none. float32[N]."""
+        priorities = np.empty(len(starts), np.float32)
+        initial_priorities(self.slab.blocks, starts, lengths, without, priorities)
+        return priorities
 
     @property
     def keeps_chains(self) -> bool:
@@ -67,22 +67,17 @@ class ItemSet:
 
     def begin(self, starts: np.ndarray, lengths: np.ndarray, priorities: np.ndarray, drawable_s: np.ndarray) -> None:
         """Make live items: starts, lengths int64[N], priorities float32[N], drawable_s float64[N]."""
-        begin_items(self._shift, self.arrays, starts, lengths, priorities, self.seconds(starts, lengths), drawable_s)
-        hold_windows(self.slab.blocks, starts, lengths, self.shape.back, 1)
+        begin_items(self.slab.blocks, self.arrays, starts, lengths, priorities, drawable_s, self.shape.back)
         self._count += len(starts)
 
     def end(self, positions: np.ndarray) -> int:
         """Remove the items at positions int64[N] for good, where there are any; returns how many."""
-        state = self.arrays.state[positions]
-        starts = positions[(state == LIVE) | (state == LEASED)]
-        lengths = self.lengths(starts)
-        end_items(self._shift, self.arrays, starts, self.seconds(starts, lengths))
-        hold_windows(self.slab.blocks, starts, lengths, self.shape.back, -1)
-        self._count -= len(starts)
-        self.leased_count -= int(np.count_nonzero(state == LEASED))
+        ended, leased = end_items(self.slab.blocks, self.arrays, positions, self.shape.back)
+        self._count -= ended
+        self.leased_count -= leased
         if self._count == 0:
             self.arrays.sums[:] = 0.0  # whatever rounding had left
-        return len(starts)
+        return int(ended)
 
     def never(self, positions: np.ndarray) -> None:
         """No item is to be made at positions int64[N]: it was removed in an earlier life."""

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from replay.blocks import Blocks, next_row
+from replay.blocks import Blocks, hold_windows, next_row
 from replay.kernels import kernel
 from replay.layout import DURATION_WORD
 
@@ -45,18 +45,31 @@ def make_items(rows: int, blocks: int) -> Items:
 
 
 @kernel
+def window_seconds(blocks: Blocks, starts: np.ndarray, lengths: np.ndarray, duration_s: np.ndarray) -> None:
+    """Summed durations of windows, float64[N]."""
+    for i in range(len(starts)):
+        duration_s[i] = 0.0
+        position = starts[i]
+        for step in range(lengths[i]):
+            duration_s[i] += blocks.reals[position, DURATION_WORD]
+            if step + 1 < lengths[i]:
+                position = next_row(blocks.next_block, blocks.shift, position)
+
+
+@kernel
 def begin_items(
-    shift: int,
+    blocks: Blocks,
     items: Items,
     starts: np.ndarray,
     lengths: np.ndarray,
     priorities: np.ndarray,
-    duration_s: np.ndarray,
     drawable_s: np.ndarray,
+    back: int,
 ) -> None:
-    """Make items: starts, lengths int64[N], priorities float32[N], duration_s float64[N] of their windows, drawable_s float64[N].
-
-    Times sampled begin at 0."""
+    """Make items, times sampled 0, that hold their blocks: starts, lengths int64[N], priorities float32[N], drawable_s float64[N]."""
+    shift = blocks.shift
+    duration_s = np.empty(len(starts))
+    window_seconds(blocks, starts, lengths, duration_s)
     for i in range(len(starts)):
         at = starts[i]
         items.state[at] = LIVE
@@ -68,30 +81,32 @@ def begin_items(
         items.dirty[at >> shift] = True
         items.sums[0] += drawable_s[i]
         items.sums[1] += duration_s[i]
+    hold_windows(blocks, starts, lengths, back, 1)
 
 
 @kernel
-def end_items(shift: int, items: Items, starts: np.ndarray, duration_s: np.ndarray) -> None:
-    """Remove the items at starts int64[N], all of them live or leased; duration_s float64[N] of their windows."""
-    for i in range(len(starts)):
+def end_items(blocks: Blocks, items: Items, positions: np.ndarray, back: int) -> tuple[int, int]:
+    """Remove the items at positions int64[N], where there are any, and let go of their blocks. Returns how many, and how many on lease."""
+    shift = blocks.shift
+    starts, lengths = np.empty(len(positions), np.int64), np.empty(len(positions), np.int64)
+    count = leased = 0
+    for at in positions:
+        if items.state[at] == LIVE or items.state[at] == LEASED:
+            leased += int(items.state[at] == LEASED)
+            starts[count], lengths[count] = at, items.length[at]
+            items.state[at] = GONE
+            count += 1
+    starts, lengths = starts[:count], lengths[:count]
+    duration_s = np.empty(count)
+    window_seconds(blocks, starts, lengths, duration_s)
+    for i in range(count):
         at = starts[i]
-        items.state[at] = GONE
         items.in_block[at >> shift] -= 1
         items.dirty[at >> shift] = True
         items.sums[0] -= items.drawable_s[at]
         items.sums[1] -= duration_s[i]
-
-
-@kernel
-def window_seconds(blocks: Blocks, starts: np.ndarray, lengths: np.ndarray, duration_s: np.ndarray) -> None:
-    """Summed durations of windows, float64[N]."""
-    for i in range(len(starts)):
-        duration_s[i] = 0.0
-        position = starts[i]
-        for step in range(lengths[i]):
-            duration_s[i] += blocks.reals[position, DURATION_WORD]
-            if step + 1 < lengths[i]:
-                position = next_row(blocks.next_block, blocks.shift, position)
+    hold_windows(blocks, starts, lengths, back, -1)
+    return count, leased
 
 
 @kernel

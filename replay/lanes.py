@@ -67,6 +67,9 @@ class Lanes:
     def find(self, stream: Stream, lanes: np.ndarray) -> np.ndarray:
         """Slots int64[N] of lane numbers, -1 for lanes that have had no row."""
         known = self._slots.get(stream)
+        if known is not None and len(lanes) and lanes.max() < len(known):
+            found: np.ndarray = known[lanes]
+            return found
         slots = np.full(len(lanes), -1, np.int64)
         if known is not None:
             inside = lanes < len(known)
@@ -74,14 +77,14 @@ class Lanes:
         return slots
 
     def open(self, stream: Stream, lanes: np.ndarray, blocks: Blocks) -> np.ndarray:
-        """Slots int64[N] of distinct lane numbers; new lanes get one, and fill up a block that an ended lane left."""
+        """Slots int64[N] of lane numbers; new lanes get one, and fill up a block that an ended lane left."""
         slots = self.find(stream, lanes)
-        unknown = np.flatnonzero(slots < 0)
-        if len(unknown):
-            self._grow(stream, int(lanes.max()), len(unknown))
-            slots[unknown] = [self._take(blocks) for _ in unknown]
-            self._slots[stream][lanes[unknown]] = slots[unknown]
-        return slots
+        if len(slots) == 0 or slots.min() >= 0:
+            return slots
+        unknown = np.unique(lanes[slots < 0])
+        self._grow(stream, int(unknown[-1]), len(unknown))
+        self._slots[stream][unknown] = [self._take(blocks) for _ in unknown]
+        return self.find(stream, lanes)
 
     def _grow(self, stream: Stream, highest_lane: int, new: int) -> None:
         by_lane = self._slots.get(stream, np.full(0, -1, np.int64))

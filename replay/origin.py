@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from replay.answers import Stream
+from replay.rows import Rows
 
 
 @dataclass(frozen=True)
@@ -30,11 +31,11 @@ class Origin:
     def first_s(self) -> float:
         return float(np.min(self.now_s))
 
-    def lane_firsts(self, lane: np.ndarray) -> np.ndarray:
-        """Index of the first row of each lane, int64; lane: uint32[N]."""
+    def lane_firsts(self, rows: Rows) -> np.ndarray:
+        """Index of the first row of each lane, int64."""
         if self.life is None:
-            return run_starts(lane)
-        firsts: np.ndarray = np.unique((self.life << 32) + lane.astype(np.int64), return_index=True)[1]
+            return rows.lane_starts
+        firsts: np.ndarray = np.unique((self.life << 32) + rows.lane.astype(np.int64), return_index=True)[1]
         return firsts
 
     def by_life(
@@ -58,8 +59,3 @@ class Origin:
         highest = np.maximum.accumulate(policy_version)
         for at in np.flatnonzero(np.diff(highest, prepend=highest[0] - 1)):
             yield int(highest[at]), float(self.now_s[at])
-
-
-def run_starts(lane: np.ndarray) -> np.ndarray:
-    """Index of the first row of each run of one lane, int64. lane: uint32[N], N > 0."""
-    return np.flatnonzero(np.diff(lane, prepend=lane[:1] + np.uint32(1)))

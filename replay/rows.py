@@ -4,6 +4,7 @@ N rows, sorted by lane, then by lane sequence. A row is a step or the observatio
 """
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -56,7 +57,12 @@ class Rows:
     def __len__(self) -> int:
         return len(self.lane)
 
-    @property
+    @cached_property
+    def lane_starts(self) -> np.ndarray:
+        """Index of the first row of each lane, int64, where rows are of one life and not none."""
+        return run_starts(self.lane)
+
+    @cached_property
     def steps(self) -> int:
         """Rows that are steps; the others close an episode or truncation."""
         return int(np.count_nonzero(self.kind & STEP))
@@ -71,3 +77,10 @@ class Rows:
         told = {name: getattr(self, name)[at] for name in ("lane", "sequence", "episode", "kind", "reward", "duration_s")}
         told |= {name: getattr(self, name)[at] for name in ("start_age_s", "log_prob", "policy_version", "priority")}
         return Rows(**told, columns={name: values[at] for name, values in self.columns.items()})
+
+
+def run_starts(values: np.ndarray) -> np.ndarray:
+    """Index of the first of each run of equal values [N], int64; N > 0."""
+    begins = np.ones(len(values), np.bool_)
+    np.not_equal(values[1:], values[:-1], out=begins[1:])
+    return np.flatnonzero(begins)

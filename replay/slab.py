@@ -9,13 +9,13 @@ import numpy as np
 
 from replay.answers import Stream
 from replay.arena import make_arena, release_segments, segment_bytes_for
-from replay.blocks import FREE, FREED, Blocks, make_blocks, recycle
+from replay.blocks import FREE, FREED, Blocks, filled_positions, make_blocks, recycle
 from replay.chunks import Chunks
 from replay.lanes import Lanes, advance_pins, close_tail, place_rows
 from replay.layout import NUMBER_WORD, RowLayout
 from replay.row_index import RowIndex
 from replay.row_writing import Incoming, list_bytes, write_rows
-from replay.rows import PAGE_ROWS, Rows
+from replay.rows import PAGE_ROWS, Rows, run_starts
 from sojourn.experience import Columns
 
 NOT_KNOWN = {"stratum": 0, "episode_start_s": np.nan}
@@ -88,9 +88,7 @@ class Slab:
 
     def open_lanes(self, stream: Stream, lanes: np.ndarray) -> np.ndarray:
         """Slots int64[N] of the lanes of a life, given by row, uint32[N]; those that are new are opened."""
-        distinct, lane_of_row = np.unique(lanes.astype(np.int64), return_inverse=True)
-        slots: np.ndarray = self.lanes.open(stream, distinct, self.blocks)[lane_of_row]
-        return slots
+        return self.lanes.open(stream, lanes.astype(np.int64), self.blocks)
 
     def receive(
         self,
@@ -194,15 +192,14 @@ class Slab:
         chunks, pages = self.chunks.let_go(self._chunk[positions])
         release_segments(self.arena, freed)
         recycle(self.blocks)
-        pages.update(np.unique(numbers // PAGE_ROWS).tolist())
+        of_rows = numbers // PAGE_ROWS
+        pages.update(of_rows[run_starts(of_rows)].tolist())
         return Freed(freed, chunks, pages)
 
     def positions_of(self, blocks: np.ndarray) -> np.ndarray:
-        """Positions int64 of all rows of the blocks."""
-        offsets = np.arange(self.layout.block_rows)
-        filled = offsets < self.blocks.fill[blocks][:, None]
-        positions: np.ndarray = (blocks[:, None] * self.layout.block_rows + offsets)[filled]
-        return positions
+        """Positions int64 of all rows of the blocks int64[N]."""
+        positions = np.empty(len(blocks) << self.blocks.shift, np.int64)
+        return positions[: filled_positions(self.blocks.shift, self.blocks.fill, blocks, positions)]
 
     def check(self) -> None:
         """Free and held blocks add up, and every row is found by its number."""

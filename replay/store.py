@@ -12,7 +12,7 @@ import numpy as np
 from replay.answers import Appended, Draw, Drawn, Facts, Page, Stream
 from replay.layout import RowLayout
 from replay.limiter import Traffic
-from replay.origin import Origin, run_starts
+from replay.origin import Origin
 from replay.page_pass import PagePass
 from replay.room import evict_some, make_room
 from replay.rows import STEP, Rows
@@ -79,7 +79,7 @@ class Store:
         Lanes must be contiguous inside the message and go on behind what the slab holds (a gap forward is accepted, and cut).
         """
         check_rows(rows, self._layout)
-        firsts = run_starts(rows.lane)
+        firsts = rows.lane_starts
         slots = self._slab.find_lanes(stream, rows.lane[firsts])
         check_lanes(rows, slots, firsts, self._slab.lanes.arrays)
 
@@ -129,7 +129,7 @@ class Store:
 
     def _answer(self, first: int, rows: Rows, new_items: dict[str, int]) -> Appended:
         uncounted = min(max(0, self._counted_from - first), len(rows))
-        steps = int(np.count_nonzero(rows.kind[uncounted:] & STEP))
+        steps = int(np.count_nonzero(rows.kind[uncounted:] & STEP)) if uncounted else rows.steps
         episodes = len(rows) - uncounted - steps
         self.env_steps += steps
         self.episodes += episodes
@@ -138,7 +138,7 @@ class Store:
     def _complete(self, positions: np.ndarray, slots: np.ndarray, now_s: float | np.ndarray) -> dict[str, int]:
         """Make the items that rows just placed complete, and let go of what is no longer needed. Returns their counts by table."""
         made = {name: table.complete(positions, now_s, self._counted_from) for name, table in self._tables.items()}
-        self._slab.unpin(np.unique(slots), self._reach)
+        self._slab.unpin(slots, self._reach)
         for table in self._tables.values():
             table.make_way()
         self._collect()
@@ -146,7 +146,7 @@ class Store:
 
     def _cut_at_gaps(self, rows: Rows, origin: Origin, first_row: int) -> dict[str, int]:
         """End the chains of lanes whose next row is not the one that was due."""
-        firsts = origin.lane_firsts(rows.lane)
+        firsts = origin.lane_firsts(rows)
         slots = origin.by_life(self._slab.find_lanes, rows.lane[firsts], firsts)
         lanes = self._slab.lanes.arrays
         gap = (slots >= 0) & (rows.sequence[firsts] != lanes.sequence[slots] + 1)

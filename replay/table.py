@@ -13,6 +13,7 @@ from replay.choosing import Chooser
 from replay.gather import GatherPlan
 from replay.horizons import Horizon
 from replay.item_set import ItemSet
+from replay.kernels import kernel
 from replay.leases import Leases
 from replay.limiter import Traffic, make_limiter
 from replay.removers import REMOVERS, Remover
@@ -93,9 +94,7 @@ class Table:
 
     def _initial_priorities(self, starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
         """The actor's own estimate where it gave one, else the largest seen so far. float32[N]."""
-        estimates = self.items.estimates(starts, lengths)
-        given = np.isfinite(estimates)
-        priorities = np.where(given, estimates, np.float32(self._largest_priority))
+        priorities = self.items.initial_priorities(starts, lengths, self._largest_priority)
         self._largest_priority = max(self._largest_priority, float(priorities.max()))
         return priorities
 
@@ -127,8 +126,8 @@ class Table:
 
     def _leaves(self, positions: np.ndarray, priorities: np.ndarray) -> np.ndarray:
         """priority ** priority_exponent, and 0 for 0 whatever the exponent; times the weight if draws follow it. float64[N]."""
-        wide = priorities.astype(np.float64)
-        leaves = np.where(wide > 0.0, wide**self.settings.priority_exponent, 0.0)
+        leaves = np.empty(len(priorities))
+        raise_all(priorities, self.settings.priority_exponent, leaves)
         if not self._draws_by_weight:
             return leaves
         weights = self.horizon.draw_weights(positions)
@@ -333,3 +332,14 @@ class Table:
         self.limiter.check()
         most = max(self.capacity_items, self.items.leased_count)
         assert len(self.items) <= most, f"{len(self.items)} items, capacity {self.capacity_items}"
+
+
+@kernel
+def raise_all(priorities: np.ndarray, exponent: float, leaves: np.ndarray) -> None:
+    """priorities float32[N] ** exponent, 0 for 0, into leaves float64[N]. New items are mostly alike, so the power before is kept."""
+    last = power = 0.0
+    for i in range(len(priorities)):
+        if priorities[i] != last:
+            last = np.float64(priorities[i])
+            power = last**exponent if last > 0.0 else 0.0
+        leaves[i] = power

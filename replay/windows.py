@@ -58,12 +58,20 @@ class ItemShape:
 
         taken uint8[P]: not 0 where an item was made or removed before.
         """
-        chain_ends = int(np.count_nonzero(blocks.bytes[positions, KIND_BYTE] & STEP == 0))
-        most = len(positions) + chain_ends * (self.length // self.period + 1)
+        most = len(positions) + chain_ends(blocks.bytes, positions) * (self.length // self.period + 1)
         found = np.empty((3, most), np.int64)
         rule = np.array([self.length, self.period, self.burn_in, self.overlapping, self.back], np.int64)
         count = find_births(blocks, taken, positions, rule, found)
         return found[0, :count], found[1, :count], found[2, :count]
+
+
+@kernel
+def chain_ends(rows: np.ndarray, positions: np.ndarray) -> int:
+    """Rows at positions int64[N] that close a chain."""
+    count = 0
+    for position in positions:
+        count += int(rows[position, KIND_BYTE] & STEP == 0)
+    return count
 
 
 @kernel
@@ -108,8 +116,8 @@ def frames_complete(
 
 
 @kernel
-def largest_estimates(blocks: Blocks, starts: np.ndarray, lengths: np.ndarray, estimates: np.ndarray) -> None:
-    """The largest finite priority that the actor gave any step of each window, NaN where it gave none. float32[N]."""
+def initial_priorities(blocks: Blocks, starts: np.ndarray, lengths: np.ndarray, without: float, priorities: np.ndarray) -> None:
+    """The largest finite priority that the actor gave any step of each window; `without` where it gave none. float32[N]."""
     for i in range(len(starts)):
         largest = np.float32(np.nan)
         position = starts[i]
@@ -119,4 +127,4 @@ def largest_estimates(blocks: Blocks, starts: np.ndarray, lengths: np.ndarray, e
                 largest = given
             if step + 1 < lengths[i]:
                 position = next_row(blocks.next_block, blocks.shift, position)
-        estimates[i] = largest
+        priorities[i] = largest if np.isfinite(largest) else without

@@ -47,6 +47,12 @@ def test_an_item_of_priority_zero_is_not_drawn_even_where_the_exponent_is_zero()
     assert store.draw("replay", 1, 1, 0.0) is None
 
 
+def test_a_priority_of_zero_among_others_is_not_drawn_where_the_exponent_is_zero():
+    store = filled(table(priority_exponent=0.0), steps=3)
+    store.update_priorities("replay", np.array([1, 2, 3], np.uint64), np.array([4.0, 0.0, 4.0], np.float32))
+    assert set(keys_of(store.draw("replay", 50, 1, 0.0))) == {1, 3}
+
+
 def test_uniform_draws_ignore_priorities():
     store = filled(table(sampler="uniform"), steps=5)
     store.update_priorities("replay", np.array([1], np.uint64), np.array([1000.0], np.float32))
