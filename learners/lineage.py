@@ -18,6 +18,7 @@ from learners.batches import value_weight
 from replay.client import ManifestWriter, TrainedBatch, lineage_folder
 from sojourn.algorithms import Algorithm
 from sojourn.algorithms.base import weighs_policy_only
+from sojourn.algorithms.processor import products
 from sojourn.config import Config
 from sojourn.errors import CheckpointError
 from sojourn.experience import Batch, Columns
@@ -96,13 +97,14 @@ def open_lineage(
 
 
 def facts_of(config: Config, device: torch.device) -> dict[str, Any]:
-    """What a repetition must have alike: settings, the library, threads, kind of processor. Ready for JSON."""
+    """What a repetition must have alike: settings, the library, threads, kind of processor, who multiplies. Ready for JSON."""
     return {
         "config": json.loads(config.model_dump_json(include=SECTIONS)),
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
         "device": device.type,
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "products": products(),
     }
 
 

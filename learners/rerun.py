@@ -18,6 +18,7 @@ from learners.lineage import facts_of, tensor_digests
 from learners.resuming import resume, start_from
 from replay.client import ArchivedItems, LearnerLife, Manifest, PublishedVersion, TrainedBatch
 from sojourn.algorithms import Algorithm, build_algorithm
+from sojourn.algorithms.processor import set_up
 from sojourn.algorithms.tensors import from_bytes
 from sojourn.checkpoint_folders import DamagedError, step_folders
 from sojourn.columns import Schema
@@ -27,7 +28,7 @@ from sojourn.seeds import lane_seed
 from sojourn.storage import Storage
 
 CPU = torch.device("cpu")
-ALIKE = ("torch", "cpu_capability")
+ALIKE = ("torch", "cpu_capability", "products")
 """Facts of a life (learners/lineage.py) without which equal bits cannot be expected."""
 
 
@@ -136,7 +137,7 @@ class Rerun:
             return None
 
     def _first_algorithm(self, config: Config) -> Algorithm:
-        torch.set_num_threads(int(self._lives[0].facts["threads"]) if self._lives else config.learners.threads)
+        set_up(int(self._lives[0].facts["threads"]) if self._lives else config.learners.threads)
         schema = self._begin.schema if self._begin else self._archived().schema
         algorithm = _built(config, schema)
         if self._begin is not None:
@@ -185,10 +186,10 @@ class Rerun:
         here = facts_of(self._config, CPU)
         return sorted(
             {
-                f"{name} was {life.facts[name]} and is {here[name]} here"
+                f"{name} was {life.facts.get(name)} and is {here[name]} here"
                 for life in self._lives
                 for name in ALIKE
-                if life.facts[name] != here[name]
+                if life.facts.get(name) != here[name]
             }
         )
 

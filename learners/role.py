@@ -8,11 +8,11 @@ import torch
 from learners.checkpoints import Checkpoints
 from learners.learner import Learner, LearnerParts
 from learners.lineage import open_lineage
-from learners.memory import keep_freed_memory
 from learners.publication import Publication
 from learners.resuming import resume, start_from
 from replay.client import LearnerConnection
 from sojourn.algorithms import build_algorithm
+from sojourn.algorithms.processor import set_up
 from sojourn.checkpoint_requests import CheckpointRequests
 from sojourn.columns import Schema
 from sojourn.config import Config
@@ -35,8 +35,7 @@ def run(context: RoleContext) -> None:
     """
     config = context.config
     device = chosen_device(config)
-    torch.set_num_threads(config.learners.threads)
-    keep_freed_memory()
+    set_up(config.learners.threads)
     metrics = Metrics("learner")
     wanted = config.metrics
     context.announce(metrics=f"{wanted.host}:{metrics.serve(wanted.host, wanted.port)}")

@@ -7,6 +7,7 @@ One outside the repository is named `package.module:attr` and is a subclass of `
 """
 
 import torch
+from torch import nn
 
 from sojourn.algorithms.base import Acted, Algorithm, Policy, TrainBatch, Update
 from sojourn.algorithms.dqn import Dqn
@@ -16,6 +17,7 @@ from sojourn.algorithms.vtrace import VTraceActorCritic
 from sojourn.columns import Schema
 from sojourn.config import Config
 from sojourn.errors import ConfigError
+from sojourn.networks.bodies import set_precision
 from sojourn.plugins import resolve
 
 __all__ = ["ALGORITHMS", "Acted", "Algorithm", "Policy", "TrainBatch", "Update", "build_algorithm", "build_policy"]
@@ -36,7 +38,11 @@ def build_algorithm(config: Config, schema: Schema, device: str, seed: int) -> A
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return _chosen(config)(config, schema, device, seed)
+        algorithm = _chosen(config)(config, schema, device, seed)
+    for module in (algorithm.policy, *algorithm.parts.values()):
+        if isinstance(module, nn.Module):
+            set_precision(module, getattr(torch, config.learners.precision))
+    return algorithm
 
 
 def _chosen(config: Config) -> type[Algorithm]:

@@ -188,6 +188,7 @@ class LearnerSettings(Section):
     replicas: int = Field(1, ge=1, le=64)
     device: str = Field("auto", pattern=DEVICE)  # auto | cpu | cuda | cuda:N
     threads: int = Field(1, ge=1)
+    precision: Literal["float32", "bfloat16"] = "float32"  # that hidden layers multiply in; parameters are float32
     batch_size: int = Field(256, ge=1)
     prefetch: int = Field(16, ge=1)  # batches asked for ahead of use
     batches_per_message: int = Field(8, ge=1, le=64)

@@ -25,9 +25,13 @@ ACTIVATIONS: dict[str, Any] = {
 
 
 class Body(nn.Module):
-    """Hidden layers: maps float32[B, in_features] to float32[C, B, out_features], C networks with parameters of their own."""
+    """Hidden layers: maps float32[B, in_features] to float32[C, B, out_features], C networks with parameters of their own.
+
+    precision: what the layers multiply in; parameters, inputs and outputs are float32 whatever it is.
+    """
 
     out_features: int
+    precision: torch.dtype = torch.float32
 
 
 class EnsembleLinear(nn.Module):
@@ -43,13 +47,13 @@ class EnsembleLinear(nn.Module):
         self.bias = nn.Parameter(torch.empty(copies, 1, out_features).uniform_(-bound, bound))
 
     def forward(self, x: Tensor) -> Tensor:
-        """x: float32[B, I] for all copies, or float32[C, B, I]. Returns float32[C, B, O]."""
+        """x: [B, I] for all copies, or [C, B, I]. Returns [C, B, O], of the dtype of x, in which it multiplies."""
         if x.dim() == 2:
             x = x.expand(len(self.weight), *x.shape)
         if self.weight.shape[2] == 1:  # a matrix product with one column takes five times as long as a sum
             summed: Tensor = torch.linalg.vecdot(x, self.weight.transpose(1, 2))
             return summed.unsqueeze(2) + self.bias
-        return torch.baddbmm(self.bias, x, self.weight)
+        return torch.baddbmm(self.bias.to(x.dtype), x, self.weight.to(x.dtype))
 
 
 class EnsembleLayerNorm(nn.Module):
@@ -61,8 +65,8 @@ class EnsembleLayerNorm(nn.Module):
         self.offset = nn.Parameter(torch.zeros(copies, 1, features))
 
     def forward(self, x: Tensor) -> Tensor:
-        """float32[C, B, O] to the same shape."""
-        return torch.addcmul(self.offset, functional.layer_norm(x, x.shape[-1:]), self.gain)
+        """[C, B, O] to the same shape and dtype."""
+        return torch.addcmul(self.offset, functional.layer_norm(x, x.shape[-1:]), self.gain).to(x.dtype)
 
 
 class Mlp(Body):
@@ -79,13 +83,13 @@ class Mlp(Body):
 
     def forward(self, x: Tensor) -> Tensor:
         """float32[B, I] to float32[C, B, out_features]."""
-        x = x.expand(self.copies, *x.shape)
+        x = x.to(self.precision).expand(self.copies, *x.shape)
         for index, layer in enumerate(self.layers):
             x = layer(x)
             if self.norms:
                 x = self.norms[index](x)
             x = self.activation(x)
-        return x
+        return x.to(torch.float32)
 
 
 BODIES: dict[str, Any] = {"mlp": Mlp}
@@ -97,3 +101,10 @@ def build_body(in_features: int, settings: NetworkSettings, copies: int = 1) -> 
     if not isinstance(body, Body):
         raise ConfigError(f"network {settings.name!r} must make a sojourn.networks.bodies.Body, got {type(body).__name__}")
     return body
+
+
+def set_precision(network: nn.Module, precision: torch.dtype) -> None:
+    """Have every body inside of a network multiply in this dtype."""
+    for module in network.modules():
+        if isinstance(module, Body):
+            module.precision = precision
