@@ -29,6 +29,13 @@ def bench_replay(row: Rows = None, quick: Quick = False, results: Results = RESU
     _run("replay", SCENES, row, quick, results, page)
 
 
+def bench_learner(row: Rows = None, quick: Quick = False, results: Results = RESULTS, page: Page = PAGE) -> None:
+    """Updates of SAC a second on one thread, in float32 and in bfloat16, and their share of the processor's peak. A minute."""
+    from sojourn.bench.speed.learner import SCENES
+
+    _run("learner", SCENES, row, quick, results, page)
+
+
 def _run(
     bench_name: str, scenes: "Sequence[Scene[Any]]", names: list[str] | None, quick: bool, results: Path, page: Path
 ) -> None:
