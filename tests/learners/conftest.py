@@ -16,7 +16,7 @@ import learners.role
 import replay.role
 import sojourn.parameters.role
 from replay.client import ActorConnection, TableInfo, service_info
-from sojourn.columns import Schema, space_to_json
+from sojourn.columns import Column, Schema, space_to_json
 from sojourn.config import Config
 from sojourn.experience import Batch, SampleInfo, Segment
 from sojourn.metrics import Metrics
@@ -30,25 +30,35 @@ SCHEMA = Schema(
 )
 
 
-def random_segment(first: int, steps: int, seed: int) -> Segment:
-    """Steps of lane 0 that go on from sequence number `first`, chosen by version 1."""
+def random_segment(first: int, steps: int, seed: int, schema: Schema = SCHEMA, episode: int = 0, end: str = "") -> Segment:
+    """Steps of lane 0 that go on from sequence number `first`, chosen by version 1.  end: "terminated" or "truncated" closes it."""
     rng = np.random.default_rng(seed)
+    last = np.arange(steps) == steps - 1
     return Segment(
         lane=0,
         first_sequence=first,
-        episode=0,
-        observation={"observation": rng.standard_normal((steps + 1, 3)).astype(np.float32)},
-        action={"action": rng.uniform(-1, 1, (steps, 2)).astype(np.float32)},
+        episode=episode,
+        observation={column.name: _random(rng, steps + 1, column) for column in schema.observation_columns()},
+        action={column.name: _random(rng, steps, column) for column in schema.action_columns()},
         reward=rng.standard_normal(steps).astype(np.float32),
-        terminated=np.zeros(steps, bool),
-        truncated=np.zeros(steps, bool),
-        duration_s=np.full(steps, 0.01),
+        terminated=last & (end == "terminated"),
+        truncated=last & (end == "truncated"),
+        duration_s=rng.exponential(0.01, steps),
         started_at_s=np.full(steps, time.monotonic() - 0.01),
         end_kind=np.zeros(steps, np.uint8),
-        log_prob=np.zeros(steps, np.float32),
+        log_prob=rng.uniform(-2.0, 0.0, steps).astype(np.float32),
         policy_version=np.ones(steps, np.int64),
-        closed=False,
+        closed=bool(end),
+        extras={column.name: _random(rng, steps, column) for column in schema.extras},
     )
+
+
+def _random(rng: np.random.Generator, rows: int, column: Column) -> np.ndarray:
+    """Values that every space of the tests holds: whole numbers 0 and 1, images, floats in [-1, 1]."""
+    shape = (rows, *column.shape)
+    if column.dtype.startswith("float"):
+        return rng.uniform(-1.0, 1.0, shape).astype(column.dtype)
+    return rng.integers(0, 256 if column.dtype == "uint8" and len(column.shape) == 3 else 2, shape).astype(column.dtype)
 
 
 def config_of(**sections: Any) -> Config:
@@ -67,34 +77,47 @@ def config_of(**sections: Any) -> Config:
 
 
 class Run:
-    """Services of one run folder, and lives of its learner one after the other."""
+    """Services of one run folder, an actor at each shard, and lives of the learner one after the other."""
 
-    def __init__(self, folder: Path, config: Config) -> None:
-        self.folder, self.config = folder, config
+    def __init__(self, folder: Path, config: Config, schema: Schema = SCHEMA) -> None:
+        self.folder, self.config, self.schema = folder, config, schema
         self._threads = ThreadPoolExecutor(8)
         self._stops: list[tuple[threading.Event, Future[None]]] = []
-        self._sequence = 0
-        self._start("replay", replay.role.run, config)
+        self._sequence = self._episode = 0
+        shards = range(config.replay.shards)
+        for shard in shards:
+            self._start("replay", replay.role.run, config, index=shard)
         self._start("parameters", sojourn.parameters.role.run, config)
-        self.replay = announced_address(folder, "replay-0")
+        self.shards = tuple(announced_address(folder, f"replay-{shard}") for shard in shards)
+        self.replay = self.shards[0]
         self.parameters = announced_address(folder, "parameters-0")
-        eventually(lambda: all((folder / "roles" / f"{name}-0.json").exists() for name in ("replay", "parameters")))
+        services = ["parameters-0", *(f"replay-{shard}" for shard in shards)]
+        eventually(lambda: all((folder / "roles" / f"{name}.json").exists() for name in services))
         self.watcher = Watcher(self.parameters, run_id="run", client_id="actor-0")
-        self._actor = ActorConnection(
-            self.replay,
-            run_id="run",
-            client_id="actor-0",
-            schema=SCHEMA,
-            fleet=config.actors,
-            buffer_bytes=1 << 20,
-            metrics=Metrics("actor"),
-        )
+        self._actors = [
+            ActorConnection(
+                address,
+                run_id="run",
+                client_id=f"actor-{shard}",
+                schema=schema,
+                fleet=config.actors,
+                buffer_bytes=1 << 20,
+                metrics=Metrics("actor"),
+            )
+            for shard, address in enumerate(self.shards)
+        ]
 
-    def insert(self, steps: int) -> None:
-        """Random experience; one item a step but for the last, which waits for its successor."""
-        self._actor.insert(random_segment(self._sequence, steps, seed=self._sequence))
-        self._sequence += steps
-        assert self._actor.drain(DEADLINE_S)
+    def insert(self, steps: int, end: str = "") -> None:
+        """Random experience for every shard; one item a step but for the last, which waits for its successor.
+
+        end: "terminated" or "truncated" ends the episode behind it.
+        """
+        for shard, actor in enumerate(self._actors):
+            seed = self._sequence + 1_000_000 * shard
+            actor.insert(random_segment(self._sequence, steps, seed, self.schema, self._episode, end))
+            assert actor.drain(DEADLINE_S)
+        self._sequence += steps + bool(end)
+        self._episode += bool(end)
 
     def learner(self, **changed: Any) -> tuple[threading.Event, "Future[None]"]:
         """Start a life of the learner; sections of its configuration may be changed. Returns (stop, its end)."""
@@ -114,17 +137,18 @@ class Run:
         return sorted(path.name for path in (self.folder / "checkpoints").glob("step_*"))
 
     def _start(
-        self, role: str, run: Callable[[RoleContext], None], config: Config, run_id: str = "run"
+        self, role: str, run: Callable[[RoleContext], None], config: Config, run_id: str = "run", index: int = 0
     ) -> tuple[threading.Event, "Future[None]"]:
         stop = threading.Event()
-        services = {"replay": (self.replay,), "parameters": self.parameters} if role == "learner" else {}
-        context = RoleContext(config, self.folder, run_id, role, stop=stop, **services)
+        services = {"replay": self.shards, "parameters": self.parameters} if role == "learner" else {}
+        context = RoleContext(config, self.folder, run_id, role, index, stop=stop, **services)
         self._stops.append((stop, self._threads.submit(run, context)))
         return self._stops[-1]
 
     def close(self) -> None:
         self.watcher.close()
-        self._actor.close()
+        for actor in self._actors:
+            actor.close()
         for stop, ended in reversed(self._stops):
             stop.set()
             ended.exception(DEADLINE_S)
@@ -151,8 +175,8 @@ def make_run(tmp_path: Path) -> Iterator[Callable[..., Run]]:
     """A run with its services started; stopped at the end."""
     runs: list[Run] = []
 
-    def make(folder: str = "run", **sections: Any) -> Run:
-        runs.append(Run(tmp_path / folder, config_of(**sections)))
+    def make(folder: str = "run", schema: Schema = SCHEMA, **sections: Any) -> Run:
+        runs.append(Run(tmp_path / folder, config_of(**sections), schema))
         return runs[-1]
 
     yield make
