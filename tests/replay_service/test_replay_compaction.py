@@ -2,13 +2,15 @@
 
 import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import pytest
 
-from replay.arrow import decode_chunk
+from replay.arrow import decode_chunk, encode_chunk
 from replay.commit import Commit, StoredChunk
 from replay.compaction import Compaction, next_run
 from replay.holdings import Holdings, Small
@@ -17,7 +19,9 @@ from replay.rebuild import Rebuild
 from replay.redis_store import RedisStore
 from replay.shard import Clock, Shard
 from replay.tier import DurableTier
+from sojourn.columns import Column, Schema, space_to_json
 from sojourn.errors import UnavailableError
+from sojourn.experience import Segment
 from sojourn.metrics import Metrics
 
 SMALL = 24  # one-step chunks of two actors in turn; a large one closes their run
@@ -83,8 +87,8 @@ class Life:
 async def make_life(kit: SimpleNamespace) -> AsyncIterator[Callable[..., Awaitable[Life]]]:
     lives: list[Life] = []
 
-    async def begin(server: Any, **table: Any) -> Life:
-        lives.append(Life(kit, server.url, **table))
+    async def begin(server: Any, world: SimpleNamespace = kit, **table: Any) -> Life:
+        lives.append(Life(world, server.url, **table))
         return await lives[-1].begin()
 
     yield begin
@@ -129,6 +133,70 @@ async def test_a_restart_reads_from_a_pack_what_it_reads_from_the_chunks(
     assert again.shard.holdings.bytes == unpacked_life.shard.holdings.bytes
     again.shard.holdings.free([1])
     assert again.shard.take_freed() == list(range(1, SMALL + 1))  # the pack is known by the last of them
+
+
+SIGHTS = Schema(
+    observation=space_to_json(
+        gym.spaces.Dict(
+            {"camera": gym.spaces.Box(0, 255, (2, 8, 8), np.uint8), "felt": gym.spaces.Box(-1.0, 1.0, (3,), np.float64)}
+        )
+    ),
+    action=space_to_json(gym.spaces.Tuple((gym.spaces.Discrete(5), gym.spaces.MultiBinary(3)))),
+    frame_stack=3,
+    extras=(
+        Column("tokens", "int32", ragged_max=6),
+        Column("flags", "bool", ragged_max=4),
+        Column("goal", "float64", (2,), scope="episode"),
+    ),
+)
+
+
+def sights(plain: Segment) -> Segment:
+    """With random values in every kind of column; lists of 0 to all elements."""
+    first_sequence, steps = plain.first_sequence, len(plain)
+    rng = np.random.default_rng(first_sequence)
+
+    def lists(most: int, dtype: str) -> np.ndarray:
+        made = np.empty(steps, object)
+        made[:] = [rng.integers(0, 2, rng.integers(0, most + 1)).astype(dtype) for _ in range(steps)]
+        return made
+
+    return replace(
+        plain,
+        observation={
+            "observation.camera": rng.integers(0, 256, (steps + 1, 2, 8, 8)).astype(np.uint8),
+            "observation.felt": rng.uniform(-1.0, 1.0, (steps + 1, 3)).astype(np.float32),
+        },
+        action={"action.0": rng.integers(0, 5, steps), "action.1": rng.integers(0, 2, (steps, 3)).astype(np.int8)},
+        extras={"tokens": lists(6, "int32"), "flags": lists(4, "bool"), "goal": np.full((steps, 2), 0.25)},
+    )
+
+
+async def test_images_dictionaries_and_lists_come_back_from_a_pack_as_they_were(
+    valkey: Any, make_life: Any, kit: SimpleNamespace
+) -> None:
+    def body(*segments: Segment) -> bytes:
+        return encode_chunk(SIGHTS, segments, now_s=0.0)
+
+    def segment(**told: Any) -> Segment:
+        return sights(kit.segment(**told))
+
+    world = SimpleNamespace(**{**vars(kit), "schema": SIGHTS, "segment": segment, "body": body})
+    server = await valkey()
+    first = await (await make_life(server, world, n_step=2)).fill()
+    keys = np.array(sorted(first.items()), np.uint64)
+    was = first.shard.serving_store().gather("replay", keys)
+    assert was["tokens.length"].max() > was["tokens.length"].min()
+    from_chunks = await make_life(server, world, n_step=2)
+    assert await from_chunks.compact()
+    assert await from_chunks.entries() == (1, 1)
+    from_pack = await make_life(server, world, n_step=2)
+    for life in (from_chunks, from_pack):
+        found = life.shard.serving_store().gather("replay", keys)
+        assert found.keys() == was.keys()
+        for name in (name for name in was if not name.startswith("info.")):
+            np.testing.assert_array_equal(found[name], was[name], err_msg=name)
+        life.shard.serving_store().check()
 
 
 @pytest.mark.parametrize("step", ["before reading", "before the exchange", "in the exchange", "behind the exchange"])
