@@ -19,7 +19,7 @@ def evaluate_run(
     run: RunName = None,
     episodes: Annotated[int | None, typer.Option(min=1, help="How many. Default: evaluation.episodes.")] = None,
     checkpoint: Annotated[
-        str, typer.Option(metavar="best|latest|PATH", help="Which policy: best, latest, a checkpoint's folder or a policy file.")
+        str, typer.Option(metavar="best|latest|NAME|PATH", help="Which policy: a checkpoint of the run, or a policy file.")
     ] = "best",
     video: Annotated[bool, typer.Option("--video", help="Film the first episode into RUN/videos/.")] = False,
     seed: Annotated[int, typer.Option(min=0, help="Equal seeds give equal starts.")] = 0,
@@ -51,21 +51,21 @@ def evaluate_run(
 
 
 def policy_file(path: Path, checkpoint: str) -> Path:
-    """The policy's tensors that `best`, `latest` or a path means. Raises CheckpointError if there are none."""
+    """The policy's tensors that `best`, `latest`, a checkpoint's name or a path means. Raises CheckpointError if there are none."""
     kept = sorted((path / "checkpoints").glob(f"[!.]*/{POLICY}"), key=lambda file: file.stat().st_mtime_ns)
     if checkpoint == "latest":
         written = [file for file in kept if not file.parent.name.startswith("best")]
         if not written:
             raise CheckpointError(f"{path} has no checkpoint yet")
         return written[-1]
-    named = path / "checkpoints" / "best" if checkpoint == "best" else Path(checkpoint)
-    for file in (named / POLICY, named):
+    named = Path(checkpoint)
+    for file in (path / "checkpoints" / checkpoint / POLICY, named / POLICY, named):
         if file.is_file():
             return file
     if checkpoint == "best" and kept:
         return kept[-1]  # stopped before its first evaluation
     there = ", ".join(sorted({file.parent.name for file in kept})) or "none yet"
-    raise CheckpointError(f"{named} holds no policy; checkpoints of {path}: {there}")
+    raise CheckpointError(f"{checkpoint} is no checkpoint with a policy; checkpoints of {path}: {there}")
 
 
 def _wanted(episodes: int | None, config: Config) -> int:

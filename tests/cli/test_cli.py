@@ -285,7 +285,8 @@ def test_eval_plays_the_best_policy_and_prints_every_return(here, sojourn):
     assert [text.split()[:2] for text in out.splitlines()[1:4]] == [["episode", "0"], ["episode", "1"], ["episode", "2"]]
     assert out.splitlines()[4].startswith("return ")
     assert sojourn("eval", "--episodes", "3")[1].splitlines()[:4] == out.splitlines()[:4]  # the same seed
-    assert sojourn("eval", "--checkpoint", str(folder), "--episodes", "1")[0] == 0
+    for named in (str(folder), folder.name, str(folder / "policy.safetensors")):
+        assert sojourn("eval", "--checkpoint", named, "--episodes", "1")[0] == 0
     (folder / "policy.safetensors").write_bytes(b"not a policy")
     code, _, err = sojourn("eval")
     assert code > 0
@@ -295,7 +296,7 @@ def test_eval_plays_the_best_policy_and_prints_every_return(here, sojourn):
 def test_eval_without_a_checkpoint_names_what_there_is(here, sojourn):
     path = new_run(environment="sojourn/Match-v0")
     assert sojourn("eval", "--checkpoint", "latest")[::2] == (6, f"sojourn: {path} has no checkpoint yet\n")
-    assert sojourn("eval")[::2] == (6, f"sojourn: {path}/checkpoints/best holds no policy; checkpoints of {path}: none yet\n")
+    assert sojourn("eval")[::2] == (6, f"sojourn: best is no checkpoint with a policy; checkpoints of {path}: none yet\n")
 
 
 def test_a_line_says_what_is_reached_beside_what_is_expected():

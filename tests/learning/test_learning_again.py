@@ -151,3 +151,8 @@ def test_an_item_says_where_it_comes_from_after_the_run_has_ended(copied, kept_b
     assert "trained on   in " in said
     with pytest.raises(ConfigError, match="nothing is known of item 99999999 of shard 0"):
         told("lineage", str(folder), "--item", "99999999")
+
+
+def test_a_shard_that_the_run_does_not_have_is_said(trained):
+    with pytest.raises(ConfigError, match="has 1 replay shards, numbered from 0: there is no shard 3"):
+        told("lineage", str(trained[0]), "--item", "1", "--shard", "3")
