@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from sojourn.bench.chaos.training import holdings_of
 from sojourn.bench.load.ledger import Ledger
 from sojourn.bench.load.steps import ACTOR_BITS, Law, durations
 
@@ -40,7 +41,7 @@ def ledger():
     ],
 )
 def test_what_is_found_is_held_against_what_was_acknowledged(ledger, found, lost, doubled, strange):
-    verdict = ledger.judge(found, whole=True)
+    verdict = ledger.judge(found)
 
     assert (verdict.lost, verdict.doubled, verdict.strange) == (lost, doubled, strange)
     assert verdict.clean is (lost == doubled == strange == 0)
@@ -57,8 +58,32 @@ def test_what_is_found_is_held_against_what_was_acknowledged(ledger, found, lost
     ],
 )
 def test_only_what_is_older_than_the_rest_of_its_lane_may_have_left_the_ring(ledger, places, lost):
-    assert ledger.judge([numbers(0, *places)], whole=False).lost == lost
-    assert ledger.judge([numbers(0, *places)], whole=True).lost == 40 - sum(map(len, places))
+    found = [numbers(0, *places)]
+    assert ledger.judge(found, living=found).lost == lost
+    assert ledger.judge(found).lost == 40 - sum(map(len, places))
+
+
+@pytest.mark.parametrize(("living", "lost"), [((range(22, 40),), 0), ((range(22, 30), range(30, 36), range(37, 40)), 1)])
+def test_rows_that_are_only_kept_for_their_chunk_make_no_hole_of_what_left_behind_them(ledger, living, lost):
+    """An open lane holds on to a chunk with old rows of other lanes, whose next chunks have left."""
+    kept = numbers(0, range(5))
+    assert ledger.judge([kept, numbers(0, *living)], living=[numbers(0, *living)]).lost == lost
+
+
+@pytest.mark.parametrize(
+    ("kept", "living", "missing"),
+    [
+        (range(5), (range(20, 40),), 0),
+        (range(5), (range(20, 30), range(31, 40)), 1),
+        (range(0), (range(40),), 0),
+        (range(38, 39), (), 0),
+    ],
+)
+def test_a_training_runs_steps_are_counted_from_the_oldest_that_lives(kept, living, missing):
+    alive = np.concatenate([np.empty(0, np.int64), *(numbers(3, part) for part in living)])
+    found = np.concatenate([numbers(3, kept), alive])
+    observations = np.arange(len(found) * 3, dtype=np.float32).reshape(-1, 3)
+    assert holdings_of(found, observations, alive)[:3] == (missing, 0, len(found))
 
 
 @pytest.mark.parametrize(("law", "tolerance"), [("constant", 1e-12), ("exponential", 0.02), ("pareto", 0.2)])

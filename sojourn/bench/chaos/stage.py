@@ -117,4 +117,4 @@ class Stage:
     def judge(self) -> tuple[Verdict, Held]:
         """Compare what the services hold with the ledger."""
         held = held_by(self.shards.each, HALF_CHEETAH, self.config.learners.table)
-        return self.ledger.judge(held.numbers, whole=not held.evicted, strange=held.altered), held
+        return self.ledger.judge(held.numbers, living=held.living, strange=held.altered), held

@@ -229,14 +229,15 @@ class TrainingRun:
         return time.monotonic()
 
     def holdings(self) -> Holdings:
-        """Count what the replay holds. A consuming table lets the oldest go; a killed environment's last steps were never acknowledged.
+        """Count what the replay holds. A consuming table lets the oldest go, and others may hold on to the chunks of what has gone; a killed
+        environment's last steps were never acknowledged.
 
         Raises UnavailableError while a shard does not answer.
         """
         infos = self.infos()
         if not infos:
             raise UnavailableError("a replay shard does not answer")
-        numbers, observations = [np.empty(0, np.int64)], [np.empty((0, OBSERVED), np.float32)]
+        numbers, living, observations = [np.empty(0, np.int64)], [np.empty(0, np.int64)], [np.empty((0, OBSERVED), np.float32)]
         for info in infos:
             if not info.schema_json:
                 continue  # no actor has come to this shard
@@ -244,17 +245,28 @@ class TrainingRun:
             for chunk in exported_rows(address, schema, info.tables[0].facts.name):
                 steps = chunk.rows.kind & STEP > 0
                 numbers.append(np.array(chunk.rows.columns[NUMBER][steps], np.int64))
+                living.append(numbers[-1][np.isfinite(chunk.priority[steps])])
                 observations.append(np.array(chunk.rows.columns["observation"][steps], np.float32))
-        evicts = sum(info.env_steps for info in infos) > len(np.unique(np.concatenate(numbers)))
-        return _holdings(np.concatenate(numbers), np.concatenate(observations), evicts=evicts)
+        found = np.concatenate(numbers)
+        evicts = sum(info.env_steps for info in infos) > len(np.unique(found))
+        return holdings_of(found, np.concatenate(observations), np.concatenate(living) if evicts else None)
 
 
-def _holdings(numbers: np.ndarray, observations: np.ndarray, *, evicts: bool) -> Holdings:
-    """numbers: int64[N] of the steps found.  observations: float32[N, features].  evicts: a life's first steps may be gone."""
+def holdings_of(numbers: np.ndarray, observations: np.ndarray, living: np.ndarray | None) -> Holdings:
+    """numbers: int64[N] of the steps found.  observations: float32[N, features].
+
+    living: those at which an item begins; what is older than these in its life may be gone. None: nothing is.
+    """
     found, first, copies = np.unique(numbers, return_index=True, return_counts=True)
     missing = 0
     for life in np.unique(found >> ACTOR_BITS):
-        places = found[found >> ACTOR_BITS == life] & PLACE_MASK
-        missing += int(places.max() + 1 - (places.min() if evicts else 0) - len(places))
+        places, last = _places(found, life), int(_places(found, life).max())
+        oldest = 0 if living is None else int(_places(living, life).min(initial=last))
+        missing += last + 1 - oldest - int(np.count_nonzero(places >= oldest))
     different = len(np.unique(observations[first], axis=0))
     return Holdings(missing, int((copies - 1).sum()), len(found), len(found) - different)
+
+
+def _places(numbers: np.ndarray, life: int) -> np.ndarray:
+    places: np.ndarray = numbers[numbers >> ACTOR_BITS == life] & PLACE_MASK
+    return places

@@ -40,7 +40,7 @@ COMPLAINTS = ("Traceback (most recent call last)", "Unexpected [", "Fatal Python
 SETTINGS = (
     "tables.replay.limiter.samples_per_insert=null",
     "tables.replay.limiter.min_size=1",
-    "tables.replay.capacity_steps=2_000_000",  # nothing leaves: an open lane of a spoilt message can keep older chunks than others'
+    "tables.replay.capacity_steps=200_000",
     "learners.prefetch=2",
 )
 
@@ -169,7 +169,7 @@ class _Witness:
         """What was done to it, read once it has ended."""
         held = held_by(self._shards.each, HALF_CHEETAH, self._config.learners.table)
         mine = [numbers[numbers >> ACTOR_BITS == WITNESS] for numbers in held.numbers]
-        verdict = self._ledger.judge(mine, whole=not held.evicted)
+        verdict = self._ledger.judge(mine, living=held.living)
         told = list(self._fleet.undrained)
         if self._drawing.fault is not None or self._drawing.batches == 0:
             told.append(f"the learner drew {self._drawing.batches} batches: {self._drawing.fault}")

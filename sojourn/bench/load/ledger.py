@@ -18,7 +18,7 @@ PLACE_MASK = (1 << ACTOR_BITS) - 1
 class Verdict:
     """Steps that were offered, acknowledged, refused with a reason, and found.
 
-    lost: acknowledged and not there, though nothing of its lane that is as old has left the ring.
+    lost: acknowledged and not there, though something older of its lane can still be drawn.
     doubled: copies beyond the first.  strange: rows that nobody offered, or whose parts do not belong together.
     """
 
@@ -72,13 +72,16 @@ class Ledger:
         """Steps so far."""
         return sum(len(part) for known in list(self._actors.values()) for part in list(known.acknowledged))
 
-    def judge(self, found: Iterable[np.ndarray], *, whole: bool, strange: int = 0) -> Verdict:
+    def judge(self, found: Iterable[np.ndarray], *, living: Iterable[np.ndarray] | None = None, strange: int = 0) -> Verdict:
         """Compare with the numbers that were found, int64[N] each.
 
-        whole: nothing has left the ring; otherwise what is older than everything found of its lane may have left it.
+        living: those of which a table still has the item: what is older than all of these of its lane may have left the ring, which lets
+        the oldest go first. (Rows that are found and have no item any more tell nothing: another lane holds on to their chunk.) None:
+        nothing has left the ring.
         strange: rows that were found and are none of ours.
         """
         numbers = np.concatenate([np.empty(0, np.int64), *found])
+        alive = None if living is None else np.concatenate([np.empty(0, np.int64), *living])
         actors = numbers >> ACTOR_BITS
         held = lost = doubled = 0
         for actor, known in self._actors.items():
@@ -88,7 +91,9 @@ class Ledger:
             held += int(np.count_nonzero(copies))
             doubled += int(copies.sum()) - int(np.count_nonzero(copies))
             missing = self._marked(known.acknowledged, known.offered) & (copies == 0)
-            lost += int(np.count_nonzero(missing if whole else missing & self._not_outlived(copies > 0)))
+            if alive is not None:
+                missing &= self._not_outlived(alive[alive >> ACTOR_BITS == actor] & PLACE_MASK, known.offered)
+            lost += int(np.count_nonzero(missing))
         strange += int(np.count_nonzero(~np.isin(actors, list(self._actors))))
         return Verdict(
             offered=sum(known.offered for known in self._actors.values()),
@@ -100,16 +105,18 @@ class Ledger:
             strange=strange,
         )
 
-    def _not_outlived(self, there: np.ndarray) -> np.ndarray:
-        """bool[N] of places that are younger than the oldest one of their lane that is there: a ring lets the oldest go first."""
-        lane = (np.arange(len(there)) // self._segment_steps) % self._lanes
-        younger = np.zeros(len(there), np.bool_)
-        for number in range(self._lanes):
-            of_lane = lane == number
-            if (there & of_lane).any():
-                oldest = int(np.argmax(there & of_lane))
-                younger[oldest:] |= of_lane[oldest:]
+    def _not_outlived(self, living: np.ndarray, size: int) -> np.ndarray:
+        """bool[size] of places behind the oldest one of their lane that lives.  living: places, int64[N]."""
+        younger = np.zeros(size, np.bool_)
+        lane, lane_of_living = self._lane(np.arange(size)), self._lane(living)
+        for number in np.unique(lane_of_living).tolist():
+            oldest = int(living[lane_of_living == number].min())
+            younger[oldest:] |= lane[oldest:] == number
         return younger
+
+    def _lane(self, places: np.ndarray) -> np.ndarray:
+        lanes: np.ndarray = (places // self._segment_steps) % self._lanes
+        return lanes
 
     @staticmethod
     def _marked(parts: list[range], size: int) -> np.ndarray:

@@ -110,7 +110,7 @@ def _verdict(shards: Shards, config: Config, load: Load, ledger: Ledger) -> Verd
     if config.replay.durability == "memory":
         return None
     held = held_by(shards.each, load.behaviour.payload, config.learners.table)
-    return ledger.judge(held.numbers, whole=not held.evicted, strange=held.altered)
+    return ledger.judge(held.numbers, living=held.living, strange=held.altered)
 
 
 def _miscounted(counted: int, least: int, most: int, *, crashes: bool) -> int:
