@@ -27,6 +27,7 @@ from replay.batch_columns import (
     batch_columns,
 )
 from replay.blocks import Blocks, next_row, walk_back
+from replay.fetching import fetch_row, prefetch
 from replay.items import Items
 from replay.kernels import copy_bytes, fill_zeros, kernel
 from replay.layout import DURATION_WORD, KIND_BYTE, START_WORD, RowLayout
@@ -36,7 +37,8 @@ from sojourn.columns import Schema
 from sojourn.config.schema import TableSettings
 from sojourn.experience import Columns
 
-GROUP_ITEMS = 256
+GROUP_ITEMS = 64
+AHEAD = 16  # items whose state is fetched before it is read
 
 
 class Windows(NamedTuple):
@@ -53,6 +55,7 @@ class Memory(NamedTuple):
 
     bytes: np.ndarray
     int32s: np.ndarray
+    words: np.ndarray
     float64s: np.ndarray
 
 
@@ -73,11 +76,10 @@ class GatherPlan:
         begins = np.cumsum(padded) - padded
         raw = np.empty(int(padded.sum()) + 64, np.uint8)
         aligned = raw[-raw.ctypes.data % 64 :][: int(padded.sum())]
-        memory = Memory(aligned, aligned.view(np.int32), aligned.view(np.float64))
+        memory = Memory(aligned, aligned.view(np.int32), aligned.view(np.int64), aligned.view(np.float64))
         positions, steps = np.empty((count, shape.back + shape.length + 1), np.int64), np.empty(count, np.int64)
         windows = Windows(positions, steps, shape.back, shape.length)
-        list_rows(blocks, items.length, starts, windows)
-        gather_columns(blocks, arena, items.drawable_s, windows, now_s, self._operations, begins, memory)
+        gather_columns(blocks, arena, items, starts, windows, now_s, self._operations, begins, memory)
         return {
             output.name: aligned[begin : begin + size].view(output.dtype).reshape((count, *output.shape))
             for output, begin, size in zip(self.outputs, begins.tolist(), sizes.tolist(), strict=True)
@@ -85,43 +87,65 @@ class GatherPlan:
 
 
 @kernel
-def list_rows(blocks: Blocks, lengths: np.ndarray, starts: np.ndarray, windows: Windows) -> None:
-    """Fill the windows of items: `back` rows before each, then rows 0 .. steps. Before the chain's first row that row is repeated."""
+def list_rows(blocks: Blocks, items: Items, starts: np.ndarray, windows: Windows) -> None:
+    """Fill the windows of items: `back` rows before each, then rows 0 .. steps. Before the chain's first row that row is repeated.
+
+    Everything is fetched a few items before it is read, and rows as soon as they are known.
+    """
     positions, steps, back, _ = windows
-    for i in range(len(starts)):
-        steps[i] = lengths[starts[i]]
-        behind = min(back, blocks.chain_index[starts[i]])
-        position = walk_back(blocks.previous_block, blocks.shift, starts[i], behind)
+    lengths, drawable_s, chain_index = items.length, items.drawable_s, blocks.chain_index
+    previous_block, next_block, shift = blocks.previous_block, blocks.next_block, blocks.shift
+    rows, row_bytes = blocks.bytes.ctypes.data, blocks.bytes.shape[1]
+    for i in range(-AHEAD, len(starts)):
+        if i + AHEAD < len(starts):
+            start = starts[i + AHEAD]
+            prefetch(lengths.ctypes.data + start * lengths.itemsize)
+            prefetch(drawable_s.ctypes.data + start * drawable_s.itemsize)
+            fetch_row(rows, row_bytes, start)
+            if back > 0:
+                prefetch(chain_index.ctypes.data + start * chain_index.itemsize)
+        if i < 0:
+            continue
+        start = starts[i]
+        steps[i] = lengths[start]
+        behind = min(back, chain_index[start]) if back > 0 else 0
+        position = walk_back(previous_block, shift, start, behind) if behind > 0 else start
         for j in range(back - behind + 1):
             positions[i, j] = position
         for j in range(back - behind + 1, back + steps[i] + 1):
-            position = next_row(blocks.next_block, blocks.shift, position)
+            fetch_row(rows, row_bytes, position)
+            position = next_row(next_block, shift, position)
             positions[i, j] = position
+        fetch_row(rows, row_bytes, position)
 
 
 @kernel
 def gather_columns(
     blocks: Blocks,
     arena: ArenaBlocks,
-    drawable_s: np.ndarray,
+    items: Items,
+    starts: np.ndarray,
     windows: Windows,
     now_s: float,
     operations: np.ndarray,
     begins: np.ndarray,
     memory: Memory,
 ) -> None:
-    """Fill every output column. operations int64[C, 5], begins int64[C]: where each column starts in memory.
+    """Fill windows and every output column. operations int64[C, 5], begins int64[C]: where each column starts in memory.
 
-    A few hundred items at a time, so that their rows are still in the caches when the next column reads them.
+    A few items at a time: all their rows are fetched at once, and still in the caches when one column after the other reads them.
     """
-    for first in range(0, len(windows.steps), GROUP_ITEMS):
-        end = min(first + GROUP_ITEMS, len(windows.steps))
+    for first in range(0, len(starts), GROUP_ITEMS):
+        end = min(first + GROUP_ITEMS, len(starts))
         group = Windows(windows.positions[first:end], windows.steps[first:end], windows.back, windows.length)
+        list_rows(blocks, items, starts[first:end], group)
         for c in range(len(operations)):
             what, offset, width, detail, item_bytes = operations[c]
             at = begins[c] + first * item_bytes
             target = memory.bytes.ctypes.data + at
-            if what == FIRST:
+            if what == FIRST and width == 8:
+                copy_words(blocks.words, group, offset // 8, memory.words[at // 8 :])
+            elif what == FIRST:
                 copy_first(blocks.bytes, group, offset, width, target)
             elif what == STEPS:
                 copy_steps(blocks.bytes, group, offset, width, target)
@@ -132,9 +156,16 @@ def gather_columns(
             elif what <= STEP_COUNT:
                 write_lengths(blocks.words, group, what, offset // 8, memory.int32s[at // 4 :])
             elif what <= END:
-                write_facts(blocks.reals, drawable_s, group, what, now_s, memory.float64s[at // 8 :])
+                write_facts(blocks.reals, items.drawable_s, group, what, now_s, memory.float64s[at // 8 :])
             else:
                 write_flags(blocks.bytes, group, what, detail, memory.bytes[at:])
+
+
+@kernel
+def copy_words(source: np.ndarray, windows: Windows, word: int, target: np.ndarray) -> None:
+    """The value of row 0, eight bytes."""
+    for i in range(len(windows.steps)):
+        target[i] = source[windows.positions[i, windows.back], word]
 
 
 @kernel

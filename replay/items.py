@@ -5,10 +5,12 @@ from typing import NamedTuple
 import numpy as np
 
 from replay.blocks import Blocks, hold_windows, next_row
+from replay.fetching import prefetch
 from replay.kernels import kernel
 from replay.layout import DURATION_WORD
 
 NONE, LIVE, LEASED, GONE = 0, 1, 2, 3  # states of the item that starts at a row
+AHEAD = 16  # items whose counts are fetched before they are read
 
 
 class Items(NamedTuple):
@@ -125,6 +127,8 @@ def first_drawable_s(shift: int, items: Items) -> float:
 def count_draws(shift: int, items: Items, drawn: np.ndarray, most: int, times: np.ndarray) -> None:
     """Count one more draw of each of drawn int64[N] into times uint32[N]; 0 where it had been drawn `most` times already (0: no limit)."""
     for i in range(len(drawn)):
+        if i + AHEAD < len(drawn):
+            prefetch(items.times.ctypes.data + drawn[i + AHEAD] * items.times.itemsize)
         at = drawn[i]
         times[i] = 0
         if most == 0 or items.times[at] < most:

@@ -101,10 +101,11 @@ class Table:
     def _count_inserts(self, starts: np.ndarray, lengths: np.ndarray) -> None:
         self.limiter.charge_insert(len(starts), self._capped_seconds(starts, lengths))
 
-    def _capped_seconds(self, starts: np.ndarray, lengths: np.ndarray) -> float:
-        """What the limiter counts of windows where it counts seconds, 0 elsewhere."""
+    def _capped_seconds(self, starts: np.ndarray, lengths: np.ndarray | None = None) -> float:
+        """What the limiter counts of windows where it counts seconds, 0 elsewhere. lengths: None for items that there are already."""
         if not self.limiter.counts_seconds:
             return 0.0
+        lengths = self.items.lengths(starts) if lengths is None else lengths
         return float(np.minimum(self.items.seconds(starts, lengths), self.settings.limiter.seconds_cap).sum())
 
     def _begin(self, starts: np.ndarray, lengths: np.ndarray, priorities: np.ndarray, came_s: np.ndarray) -> None:
@@ -199,7 +200,7 @@ class Table:
         if chosen is None:
             return None
         positions, probability, times = chosen
-        self.limiter.charge_sample(len(positions), self._capped_seconds(positions, self.items.lengths(positions)))
+        self.limiter.charge_sample(len(positions), self._capped_seconds(positions))
         slab = self.items.slab
         columns = self._plan.gather(slab.blocks, slab.arena, self.items.arrays, positions, now_s)
         keys = columns["info.key"]

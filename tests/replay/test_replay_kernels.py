@@ -29,7 +29,7 @@ def test_every_kernel_is_compiled_by_the_warm_up():
 def test_a_package_that_cannot_be_written_keeps_its_compiled_code_in_the_temporary_folder(tmp_path):
     package = tmp_path / "site" / "replay"
     package.mkdir(parents=True)
-    for name in ("kernels.py", "sum_tree.py", "__init__.py"):
+    for name in ("kernels.py", "fetching.py", "sum_tree.py", "__init__.py"):
         source = Path(replay.__path__[0]) / name
         (package / name).write_bytes(source.read_bytes() if source.exists() else b"")
     (package / "__pycache__").write_text("no folder: nothing can be written here, whoever asks")
