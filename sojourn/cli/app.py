@@ -9,6 +9,7 @@ from sojourn.cli.benchmarks import bench
 from sojourn.cli.catalogue import show_list
 from sojourn.cli.checkpointing import checkpoint_run
 from sojourn.cli.configuration import show_config
+from sojourn.cli.curves import bench_learning
 from sojourn.cli.diagnosing import examine_run
 from sojourn.cli.evaluation import evaluate_run
 from sojourn.cli.exporting import export_run
@@ -41,6 +42,7 @@ app.command("lineage")(show_lineage)
 app.command("replay-learner")(learn_again)
 bench.command("replay")(bench_replay)
 bench.command("learner")(bench_learner)
+bench.command("learning")(bench_learning)
 app.add_typer(bench, name="bench")
 app.command("config")(show_config)
 app.command("list")(show_list)
