@@ -143,7 +143,7 @@ def gather_columns(
             what, offset, width, detail, item_bytes = operations[c]
             at = begins[c] + first * item_bytes
             target = memory.bytes.ctypes.data + at
-            if what == FIRST and width == 8:
+            if what == FIRST and width == 8 and offset % 8 == 0:
                 copy_words(blocks.words, group, offset // 8, memory.words[at // 8 :])
             elif what == FIRST:
                 copy_first(blocks.bytes, group, offset, width, target)
