@@ -1,19 +1,17 @@
-"""How experience becomes Arrow bytes and comes back. Pure: no I/O, no clock (times are handed in), no randomness.
+"""How do segments become a chunk, and a chunk rows? Pure: no I/O, no clock (times are handed in), no randomness.
 
-Two bodies, both Arrow IPC streams of one record batch: a chunk (rows of lanes, docs/architecture.md) and a batch (columns of a draw).
-Decoding copies nothing: arrays are read-only views of the body. Booleans travel as uint8, fixed shapes as FixedSizeList,
-ragged columns as List.
+A chunk is an Arrow IPC stream of one record batch, rows of lanes (docs/architecture.md). Decoding copies nothing: arrays are
+read-only views of the body.
 """
 
-import json
 from collections.abc import Sequence
 from contextlib import suppress
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from replay.ipc import arrow_type, from_ipc, to_arrow, to_ipc, to_numpy
 from replay.rows import END_KIND_SHIFT, STEP, TERMINATED, TRUNCATED, RaggedColumn, Rows
 from sojourn.columns import Column, Schema
 from sojourn.errors import ConfigError, ValidationError
@@ -67,25 +65,6 @@ def decode_chunk(schema: Schema, body: bytes) -> Rows:
     return _codec(schema).decode(body)
 
 
-def encode_columns(columns: Columns) -> bytes:
-    """Columns [N, ...] as one Arrow IPC stream; shapes and booleans are named in the fields' metadata."""
-    signature = tuple((name, array.dtype.str, array.shape[1:]) for name, array in columns.items())
-    arrays = [_to_arrow(np.ascontiguousarray(array)) for array in columns.values()]
-    return _to_ipc(pa.RecordBatch.from_arrays(arrays, schema=_batch_schema(signature)))
-
-
-def decode_columns(body: bytes) -> Columns:
-    """Inverse of `encode_columns`; arrays are read-only views. Raises ValidationError for other bytes."""
-    batch = _from_ipc(body)
-    columns: Columns = {}
-    for name, field, array in zip(batch.schema.names, batch.schema, batch.columns, strict=True):
-        said = json.loads((field.metadata or {}).get(b"numpy", b"{}"))
-        values = _to_numpy(array)
-        shaped = values.reshape((len(array), *said.get("shape", values.shape[1:])))
-        columns[name] = shaped.view(np.bool_) if said.get("dtype") == "bool" else shaped
-    return columns
-
-
 class ChunkCodec:
     """Encodes and decodes the chunks of one schema.
 
@@ -94,7 +73,7 @@ class ChunkCodec:
 
     def __init__(self, schema: Schema) -> None:
         self.stored = stored_columns(schema)
-        self.arrow_schema = pa.schema([pa.field(c.name, _arrow_type(c), nullable=False) for c in (*SYSTEM_COLUMNS, *self.stored)])
+        self.arrow_schema = pa.schema([pa.field(c.name, arrow_type(c), nullable=False) for c in (*SYSTEM_COLUMNS, *self.stored)])
         self._observation = {column.name for column in schema.observation_columns()}
         self._action = {column.name for column in schema.action_columns()}
         self._core_state = {column.name for column in schema.core_state}
@@ -108,13 +87,13 @@ class ChunkCodec:
             for column in SYSTEM_COLUMNS
         ]
         arrays += [self._encode_column(column, ordered) for column in self.stored]
-        return _to_ipc(pa.RecordBatch.from_arrays(arrays, schema=self.arrow_schema))
+        return to_ipc(pa.RecordBatch.from_arrays(arrays, schema=self.arrow_schema))
 
     def _encode_column(self, column: Column, segments: Sequence[Segment]) -> Any:
         if column.ragged_max:
             return _encode_ragged(column, segments)
         parts = [self._column_rows(column, segment) for segment in segments]
-        return _to_arrow(np.concatenate(parts))
+        return to_arrow(np.concatenate(parts))
 
     def _column_rows(self, column: Column, segment: Segment) -> np.ndarray:
         """The segment's rows of a fixed column, in the stored dtype; the closing row has only observations."""
@@ -135,7 +114,7 @@ class ChunkCodec:
             nulls = array.null_count or (array.values.null_count if isinstance(array, LISTS) else 0)
             if nulls:
                 raise ValidationError(f"column {name!r} holds {nulls} nulls; a row has a value in every column")
-        system = {column.name: _to_numpy(arrays[column.name]) for column in SYSTEM_COLUMNS}
+        system = {column.name: to_numpy(arrays[column.name]) for column in SYSTEM_COLUMNS}
         ragged = {c.name: _decode_ragged(c, arrays[c.name]) for c in self.stored if c.ragged_max}
         fixed = {c.name: _decode_fixed(c, arrays[c.name]) for c in self.stored if not c.ragged_max}
         return Rows(**system, columns=fixed, ragged=ragged)
@@ -151,7 +130,7 @@ class ChunkCodec:
                 if body[rest.tell() :] == END_OF_STREAM:
                     batch.validate()
                     return batch
-        batch = _from_ipc(body)
+        batch = from_ipc(body)
         self._check_fields(batch.schema)
         if len(self._known_schemas) < MOST_WRITERS:
             self._known_schemas.add(schema_bytes)
@@ -235,7 +214,7 @@ def _encode_ragged(column: Column, segments: Sequence[Segment]) -> Any:
         raise ValidationError(f"{column.name} holds {lengths.max()} elements in one row, ragged_max is {column.ragged_max}")
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
     values = np.concatenate([*lists, np.zeros(0, column.dtype)]).astype(column.dtype, copy=False)
-    return pa.ListArray.from_arrays(pa.array(offsets), _to_arrow(values), type=_arrow_type(column))
+    return pa.ListArray.from_arrays(pa.array(offsets), to_arrow(values), type=arrow_type(column))
 
 
 def _ragged_lists(column: Column, segment: Segment) -> list[np.ndarray]:
@@ -247,27 +226,20 @@ def _ragged_lists(column: Column, segment: Segment) -> list[np.ndarray]:
 
 
 def _decode_fixed(column: Column, array: Any) -> np.ndarray:
-    values = _to_numpy(array).reshape((len(array), *column.shape))
+    values = to_numpy(array).reshape((len(array), *column.shape))
     return values.view(np.bool_) if column.dtype == "bool" else values
 
 
 def _decode_ragged(column: Column, array: Any) -> RaggedColumn:
     """Views of a list array. Offsets are checked here, since whoever copies by them trusts them."""
     offsets = array.offsets.to_numpy(zero_copy_only=True).astype(np.int64)
-    values = _to_numpy(array.values)
+    values = to_numpy(array.values)
     lengths = np.diff(offsets)
     if offsets[0] < 0 or offsets[-1] > len(values) or (len(lengths) and lengths.min() < 0):
         raise ValidationError(f"column {column.name!r} has list offsets outside its {len(values)} values")
     if len(lengths) and lengths.max() > column.ragged_max:
         raise ValidationError(f"{column.name} holds {lengths.max()} elements in one row, ragged_max is {column.ragged_max}")
     return RaggedColumn(values.view(np.bool_) if column.dtype == "bool" else values, offsets)
-
-
-def _arrow_type(column: Column) -> Any:
-    item = _item_type(column.dtype)
-    if column.ragged_max:
-        return pa.list_(item)
-    return pa.list_(item, int(np.prod(column.shape, dtype=np.int64))) if column.shape else item
 
 
 def _same_layout(found: Any, wanted: Any) -> bool:
@@ -277,63 +249,3 @@ def _same_layout(found: Any, wanted: Any) -> bool:
     if pa.types.is_list(found) and pa.types.is_list(wanted):
         return bool(found.value_type == wanted.value_type)
     return bool(found == wanted)
-
-
-def _item_type(dtype: str) -> Any:
-    if dtype == "bool":
-        return pa.uint8()
-    try:
-        return pa.from_numpy_dtype(np.dtype(dtype))
-    except (TypeError, pa.ArrowException) as error:
-        raise ConfigError(f"columns of dtype {dtype} cannot be stored: {error}") from error
-
-
-def _to_arrow(array: np.ndarray) -> Any:
-    """An Arrow array over the same memory: [N] primitive, [N, ...] fixed-size lists."""
-    plain = array.view(np.uint8) if array.dtype == np.bool_ else array
-    if plain.ndim == 1:
-        return pa.array(plain)
-    return pa.FixedSizeListArray.from_arrays(pa.array(plain.reshape(-1)), int(np.prod(plain.shape[1:], dtype=np.int64)))
-
-
-def _to_numpy(array: Any) -> np.ndarray:
-    """View of an Arrow array without nulls: primitives [N], fixed-size lists [N, size]."""
-    if isinstance(array, pa.FixedSizeListArray):
-        size, first, rows = array.type.list_size, array.offset, len(array)
-        flat: np.ndarray = array.values.to_numpy(zero_copy_only=True)[first * size : (first + rows) * size]
-        return flat.reshape(rows, size)
-    values: np.ndarray = array.to_numpy(zero_copy_only=True)
-    return values
-
-
-@lru_cache(maxsize=256)
-def _batch_schema(signature: tuple[tuple[str, str, tuple[int, ...]], ...]) -> Any:
-    fields = []
-    for name, dtype_text, shape in signature:
-        dtype = np.dtype(dtype_text)
-        column = Column(name, dtype.name, shape)
-        metadata = {"numpy": json.dumps({"shape": list(shape), "dtype": dtype.name})}
-        fields.append(pa.field(name, _arrow_type(column), nullable=False, metadata=metadata))
-    return pa.schema(fields)
-
-
-def _to_ipc(batch: Any) -> bytes:
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, batch.schema) as writer:
-        writer.write_batch(batch)
-    body: bytes = sink.getvalue().to_pybytes()
-    return body
-
-
-def _from_ipc(body: bytes) -> Any:
-    """The single record batch of an Arrow IPC stream, its buffers checked against its lengths."""
-    try:
-        with pa.ipc.open_stream(pa.py_buffer(body)) as reader:
-            batches = list(reader)
-        if len(batches) != 1:
-            raise ValidationError(f"a body holds one record batch, got {len(batches)}")
-        batches[0].validate()
-        _ = batches[0].schema.names  # bytes that are no text are only noticed when the names are read
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise ValidationError(f"not an Arrow IPC stream of rows: {error}") from error
-    return batches[0]

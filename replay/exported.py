@@ -11,7 +11,8 @@ import numpy as np
 
 from protos import replay_pb2 as pb
 from protos.replay_pb2_grpc import ReplayStub
-from replay.arrow import decode_chunk, decode_columns
+from replay.arrow import decode_chunk
+from replay.bodies import decode_columns
 from replay.link import LARGEST_MESSAGE_BYTES, our_errors
 from replay.rows import Rows
 from sojourn.columns import Schema

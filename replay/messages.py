@@ -4,7 +4,7 @@ import numpy as np
 
 from protos import replay_pb2 as pb
 from replay.answers import Facts
-from replay.arrow import encode_columns
+from replay.bodies import encode_columns
 from replay.client_records import ClientRecord, Counts, Identity, Running
 from replay.commit import StoredChunk
 from replay.hello import Hello, Welcome

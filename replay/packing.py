@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from replay.answers import Stream
-from replay.arrow import decode_columns, encode_columns
+from replay.bodies import decode_columns, encode_columns
 from replay.commit import StoredChunk
 from sojourn.errors import ValidationError
 from sojourn.experience import Columns

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from protos import replay_pb2 as pb
-from replay.arrow import decode_columns
+from replay.bodies import decode_columns
 from replay.facts import TableFacts, facts_of, start_summary_of
 from replay.link import Link, Session, our_errors
 from replay.start_summary import StartSummary

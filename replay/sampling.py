@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass, field
 
 from replay.answers import Draw, Drawn, Facts, Stream
-from replay.arrow import encode_columns
+from replay.bodies import encode_columns
 from replay.client_records import Identity
 from replay.shard import Shard, row_bytes
 from sojourn.errors import ContractError, SojournError, ValidationError

@@ -1,4 +1,4 @@
-"""Chunks and batches through Arrow: what was written is read, and bytes that are something else are refused."""
+"""Chunks through Arrow: what was written is read, and bytes that are something else are refused."""
 
 import gymnasium as gym
 import numpy as np
@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 from replay_world import Lane, rows_of, vector_schema
 
-from replay.arrow import decode_chunk, decode_columns, encode_chunk, encode_columns, stored_columns
+from replay.arrow import decode_chunk, encode_chunk, stored_columns
 from sojourn.columns import Column, Schema, space_to_json
 from sojourn.errors import ConfigError, ValidationError
 
@@ -61,27 +61,6 @@ def test_wide_observations_are_narrowed_unless_the_schema_keeps_them():
         segment = Lane(0).segment(2)
         segment.observation["observation"] = segment.observation["observation"].astype(np.float64)
         assert rows_of(schema, segment).columns["observation"].dtype == dtype
-
-
-def test_columns_come_back_with_shape_and_dtype():
-    columns = {
-        "observation": np.arange(24, dtype=np.uint8).reshape(2, 3, 4),
-        "mask": np.array([[True, False], [False, True]]),
-        "info.key": np.array([1, 2], np.uint64),
-        "one": np.zeros((2, 1)),
-    }
-    found = decode_columns(encode_columns(columns))
-    assert found.keys() == columns.keys()
-    for name, values in columns.items():
-        assert (found[name].dtype, found[name].shape) == (values.dtype, values.shape)
-        assert (found[name] == values).all()
-
-
-def test_decoding_copies_nothing():
-    body = encode_columns({"x": np.arange(1000.0)})
-    address = decode_columns(body)["x"].__array_interface__["data"][0]
-    start = np.frombuffer(body, np.uint8).__array_interface__["data"][0]
-    assert start <= address < start + len(body)
 
 
 @pytest.mark.parametrize("body", [b"", b"garbage" * 50, "short"])
@@ -162,16 +141,6 @@ def test_list_offsets_that_point_outside_are_refused():
     assert offsets in body
     with pytest.raises(ValidationError):
         decode_chunk(schema, body.replace(offsets, np.array([0, 3, 600], np.int32).tobytes()))
-
-
-def test_two_record_batches_are_refused():
-    batch = pa.RecordBatch.from_pydict({"x": [1]})
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, batch.schema) as writer:
-        writer.write_batch(batch)
-        writer.write_batch(batch)
-    with pytest.raises(ValidationError, match="got 2"):
-        decode_columns(sink.getvalue().to_pybytes())
 
 
 def test_a_column_named_like_a_system_column_is_refused():

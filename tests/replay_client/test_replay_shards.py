@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protos import replay_pb2 as pb
-from replay.arrow import encode_columns
+from replay.bodies import encode_columns
 from replay.facts import TableFacts, merge_facts, replay_facts
 from replay.link import Link
 from replay.sample_stream import SampleStream

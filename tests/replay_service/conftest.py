@@ -21,7 +21,8 @@ import redis.asyncio
 
 from protos import replay_pb2 as pb
 from protos.replay_pb2_grpc import ReplayStub
-from replay.arrow import decode_columns, encode_chunk
+from replay.arrow import encode_chunk
+from replay.bodies import decode_columns
 from replay.embedded import EmbeddedServer, binary, ping
 from replay.server import ReplayServer
 from sojourn.columns import Schema, space_to_json
