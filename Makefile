@@ -18,7 +18,7 @@ PACKAGES := protos sojourn replay actors learners
 # Names the set of packages in .venv: another set of pins makes another stamp, and `make` sets up again.
 STAMP := .venv/set-up-$(shell cat constraints.txt pyproject.toml | cksum | cut -d' ' -f1)
 # Names the sources of the compiled kernels: other sources are compiled before a run would do it in its first seconds.
-KERNELS := .venv/kernels-$(shell grep -l '^@kernel' replay/*.py | xargs cat | cksum | cut -d' ' -f1)
+KERNELS := .venv/kernels-$(shell grep -l '^@kernel' replay/*.py sojourn/*/*.py | xargs cat | cksum | cut -d' ' -f1)
 TORCH := $(shell grep '^torch==' constraints.txt)
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --constraint constraints.txt
 
@@ -44,8 +44,9 @@ $(STAMP):
 	@touch $@
 
 $(KERNELS): $(STAMP)
-	@echo "4/4 compiling the replay's kernels"
+	@echo "4/4 compiling the kernels of replay and acting"
 	@$(BIN)/python -m replay.kernels
+	@$(BIN)/python -m sojourn.algorithms.warm_up
 	@rm -f .venv/kernels-*
 	@touch $@
 

@@ -56,9 +56,12 @@ class ActorCriticPolicy(Policy):
         chosen: Distribution = self.head(self.body(features)[0])
         return chosen
 
-    def choose(self, features: Tensor, *, deterministic: bool, env_steps: int, rng: np.random.Generator) -> Acted:
+    def trunk(self) -> tuple[nn.Module, ...]:
+        return (self.body,)
+
+    def choose(self, outputs: Tensor, *, deterministic: bool, env_steps: int, rng: np.random.Generator) -> Acted:
         """The log-probability is that of the action as it is stored, so that a learner finds the same one."""
-        distribution = self.distribution(features)
+        distribution: Distribution = self.head(outputs)
         columns = self.head.columns(distribution.mode() if deterministic else distribution.sample(rng))
         stored = self.head.stored({name: torch.from_numpy(leaf) for name, leaf in columns.items()})
         return Acted(columns, distribution.log_prob(stored).numpy())

@@ -3,12 +3,13 @@
     Policy      networks that choose actions; its state_dict is exactly what is published
     Algorithm   policy, further networks, optimisers; one `update` per batch
 
-Pure torch and NumPy: no I/O, no clock. An algorithm draws from its own `generator`, a policy from the generator handed in.
+Torch and NumPy: no I/O, no clock. An algorithm draws from its own `generator`, a policy from the generator handed in.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
@@ -22,7 +23,7 @@ from sojourn.config import Config
 from sojourn.config.schema import TableSettings
 from sojourn.errors import ConfigError, ContractError
 from sojourn.experience import Columns
-from sojourn.networks import ObservationEncoder
+from sojourn.networks import FEW, ObservationEncoder, forward_pass
 from sojourn.networks.normaliser import RewardScale
 
 
@@ -128,16 +129,32 @@ class Policy(nn.Module, ABC):
             if acted is not None:
                 return acted
         with torch.inference_mode():
-            features = self.encoder({name: torch.from_numpy(np.asarray(leaf)) for name, leaf in observation.items()})
-            return self.choose(features, deterministic=deterministic, env_steps=env_steps, rng=rng)
+            return self.choose(self._outputs(observation), deterministic=deterministic, env_steps=env_steps, rng=rng)
+
+    def _outputs(self, observation: Columns) -> Tensor:
+        """What encoder and `trunk` make of B observations, float32[B, O]: without torch where its calls would cost the most."""
+        if self._without_torch is not None and len(next(iter(observation.values()))) <= FEW:
+            return torch.from_numpy(self._without_torch(observation))
+        outputs: Tensor = self.encoder({name: torch.from_numpy(np.asarray(leaf)) for name, leaf in observation.items()})
+        for module in self.trunk():
+            outputs = module(outputs)
+        return outputs[0] if self.trunk() else outputs
+
+    @cached_property
+    def _without_torch(self) -> Callable[[Columns], np.ndarray] | None:
+        return forward_pass(self.encoder, self.trunk())
+
+    def trunk(self) -> tuple[nn.Module, ...]:
+        """Modules behind the encoder through which an observation goes before `choose`, each float32[B, I] to [1, B, O]."""
+        return ()
 
     def random(self, size: int, rng: np.random.Generator) -> Acted | None:
         """Uniform actions of the space, [size, ...], for the warm-up; None for a policy that acts itself from the first step on."""
         return None
 
     @abstractmethod
-    def choose(self, features: Tensor, *, deterministic: bool, env_steps: int, rng: np.random.Generator) -> Acted:
-        """Actions for features float32[B, F]."""
+    def choose(self, outputs: Tensor, *, deterministic: bool, env_steps: int, rng: np.random.Generator) -> Acted:
+        """Actions for what encoder and trunk made of B observations, float32[B, O]."""
 
     def observe(self, batch: TrainBatch) -> Tensor:
         """Take a batch into the normalisers. Returns its rewards as they are learned from, float32[B, n]."""

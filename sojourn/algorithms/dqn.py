@@ -61,7 +61,10 @@ class QNetwork(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """float32[B, F] to float32[B, D, A]."""
-        hidden = self.body(features)[0]
+        return self.of_hidden(self.body(features)[0])
+
+    def of_hidden(self, hidden: Tensor) -> Tensor:
+        """The same for the body's outputs, float32[B, H]."""
         q: Tensor = self.advantage(hidden).view(-1, *self._shape)
         if self.value is not None:
             mean = (q * self.possible).sum(dim=2, keepdim=True) / self.possible.sum(dim=1, keepdim=True)
@@ -83,8 +86,11 @@ class DqnPolicy(Policy):
         index = rng.integers(self.actions.sizes, size=(size, len(self.actions.sizes)))
         return Acted(self.actions.columns(index), np.full(size, -np.log(self.actions.sizes).sum(), np.float32))
 
-    def choose(self, features: Tensor, *, deterministic: bool, env_steps: int, rng: np.random.Generator) -> Acted:
-        greedy = self.q(features).argmax(dim=2).numpy()
+    def trunk(self) -> tuple[nn.Module, ...]:
+        return (self.q.body,)
+
+    def choose(self, outputs: Tensor, *, deterministic: bool, env_steps: int, rng: np.random.Generator) -> Acted:
+        greedy = self.q.of_hidden(outputs).argmax(dim=2).numpy()
         epsilon = 0.0 if deterministic else exploration(self._settings, env_steps)
         uniform = rng.integers(self.actions.sizes, size=greedy.shape)
         index = np.where(rng.random(greedy.shape) < epsilon, uniform, greedy)

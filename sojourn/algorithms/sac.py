@@ -79,10 +79,13 @@ class SacPolicy(Policy):
         action = rng.uniform(-1.0, 1.0, (size, dimensions)).astype(np.float32)
         return Acted(self.actions.columns(action), np.full(size, -dimensions * np.log(2.0), np.float32))
 
-    def choose(self, features: Tensor, *, deterministic: bool, env_steps: int, rng: np.random.Generator) -> Acted:
-        mean, log_std = (tensor.numpy() for tensor in self.distribution(features))
-        noise = np.zeros_like(mean) if deterministic else rng.standard_normal(mean.shape, np.float32)
-        action, log_prob = squashed_numpy(mean, log_std, noise)
+    def trunk(self) -> tuple[nn.Module, ...]:
+        return self.body, self.head
+
+    def choose(self, outputs: Tensor, *, deterministic: bool, env_steps: int, rng: np.random.Generator) -> Acted:
+        shape = len(outputs), self.actions.dimensions
+        noise = np.zeros(shape, np.float32) if deterministic else rng.standard_normal(shape, np.float32)
+        action, log_prob = squashed_numpy(outputs.numpy(), noise)
         return Acted(self.actions.columns(action), log_prob)
 
 

@@ -53,8 +53,9 @@ class ContinuousActions(nn.Module):
         self._low = np.concatenate([box.low.reshape(-1) for box in boxes]).astype(np.float32)
         self._high = np.concatenate([box.high.reshape(-1) for box in boxes]).astype(np.float32)
         self.dimensions = len(self._low)
-        self.register_buffer("centre", torch.as_tensor((self._high + self._low) / 2), persistent=False)
-        self.register_buffer("half_range", torch.as_tensor((self._high - self._low) / 2), persistent=False)
+        self._centre, self._half_range = (self._high + self._low) / 2, (self._high - self._low) / 2
+        self.register_buffer("centre", torch.as_tensor(self._centre), persistent=False)
+        self.register_buffer("half_range", torch.as_tensor(self._half_range), persistent=False)
 
     def normalised(self, columns: Mapping[str, Tensor]) -> Tensor:
         """Stored actions, leaves [B, ...], as float32[B, D] in [-1, 1]."""
@@ -64,8 +65,9 @@ class ContinuousActions(nn.Module):
 
     def columns(self, action: np.ndarray) -> Columns:
         """float32[B, D] in [-1, 1] as the environment's actions, leaves [B, ...] in their own dtypes."""
-        centre, half_range = (self._high + self._low) / 2, (self._high - self._low) / 2
-        values = np.clip(centre + half_range * action, self._low, self._high)  # rounding must not leave the box
+        values = action * self._half_range
+        values += self._centre
+        np.clip(values, self._low, self._high, out=values)  # rounding must not leave the box
         return {part.name: values[:, part.columns].astype(part.dtype).reshape(len(action), *part.shape) for part in self._spaces}
 
 

@@ -79,6 +79,11 @@ class ObservationEncoder(nn.Module):
             )
 
     @property
+    def names(self) -> list[str]:
+        """Columns of an observation, in the order of `leaf_encoders`."""
+        return ["observation" + suffix for suffix in self._suffixes]
+
+    @property
     def learned(self) -> bool:
         """Whether any part of it is trained (image leaves)."""
         return next(self.parameters(), None) is not None

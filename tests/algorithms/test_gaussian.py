@@ -7,7 +7,7 @@ import torch
 from torch.distributions import Normal, TransformedDistribution
 from torch.distributions.transforms import TanhTransform
 
-from sojourn.algorithms.gaussian import squashed, squashed_numpy
+from sojourn.algorithms.gaussian import LOG_STD_RANGE, squashed, squashed_numpy
 
 
 def drawn(size: int, dimensions: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -41,10 +41,20 @@ def test_density_is_exact_where_tanh_rounds_to_one():
     assert abs(log_prob.item() - expected) < 1e-4
 
 
-def test_arrays_give_what_tensors_give():
+def test_an_actor_computes_what_a_learner_does():
     mean, log_std, noise = (tensor.to(torch.float32) for tensor in drawn(16, 4))
-    action, log_prob = squashed(mean, log_std, noise)
-    action_np, log_prob_np = squashed_numpy(mean.numpy(), log_std.numpy(), noise.numpy())
+    mean[0], log_std[1], log_std[2] = 12.0, 5.0, -30.0  # far out, and beyond the range of spreads on either side
+    action, log_prob = squashed(mean, log_std.clamp(*LOG_STD_RANGE), noise)
+    action_np, log_prob_np = squashed_numpy(torch.cat((mean, log_std), dim=1).numpy(), noise.numpy())
     np.testing.assert_allclose(action_np, action.numpy(), rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(log_prob_np, log_prob.numpy(), rtol=1e-4, atol=1e-5)
     assert action_np.dtype == log_prob_np.dtype == np.float32
+
+
+def test_parameters_that_have_broken_down_are_not_hidden():
+    for place in range(2):
+        moments = np.zeros((1, 2), np.float32)
+        moments[0, place] = np.nan
+        action, log_prob = squashed_numpy(moments, np.ones((1, 1), np.float32))
+        assert np.isnan(action).all()
+        assert np.isnan(log_prob).all()
