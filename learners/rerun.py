@@ -72,6 +72,7 @@ class Rerun:
         )
         self._lives = [self._manifest.life(stretch.life) for stretch in self._path if stretch.until > self.start]
         self._check_lives()
+        set_up(_threads(self._first_life))  # before it is looked who multiplies
         self.unlike = self._unlike()
 
     def comparisons(self) -> Iterator[Comparison]:
@@ -87,12 +88,13 @@ class Rerun:
 
     def _states(self) -> Iterator[Algorithm]:
         """The learner as it begins, and after every update."""
-        life = self._lives[0] if self._lives else self._manifest.life(self._until.life)
+        life = self._first_life
         algorithm = self._first_algorithm(self._config_of(life))
         yield algorithm
         for stretch in self._path:
             if stretch.until > self.start and stretch.life != life.number:
                 life = self._manifest.life(stretch.life)
+                torch.set_num_threads(_threads(life))
                 algorithm = self._gone_on(algorithm, self._config_of(life))
             for batch in self._manifest.batches([stretch]):
                 if batch.learner_step > self.start:
@@ -137,7 +139,6 @@ class Rerun:
             return None
 
     def _first_algorithm(self, config: Config) -> Algorithm:
-        set_up(int(self._lives[0].facts["threads"]) if self._lives else config.learners.threads)
         schema = self._begin.schema if self._begin else self._archived().schema
         algorithm = _built(config, schema)
         if self._begin is not None:
@@ -161,6 +162,10 @@ class Rerun:
         return self._items
 
     # what must be alike
+
+    @property
+    def _first_life(self) -> LearnerLife:
+        return self._lives[0] if self._lives else self._manifest.life(self._until.life)
 
     def _config_of(self, life: LearnerLife) -> Config:
         """The run's configuration, with what the life was really run with laid over it."""
@@ -196,6 +201,10 @@ class Rerun:
 
 def _checkpoints_by_step(run_folder: Path) -> dict[int, str]:
     return {int(name.removeprefix("step_")): name for name in step_folders(Storage(run_folder / "checkpoints"))}
+
+
+def _threads(life: LearnerLife) -> int:
+    return int(life.facts["threads"])
 
 
 def _built(config: Config, schema: Schema) -> Algorithm:

@@ -39,12 +39,13 @@ CASES: dict[str, tuple[Schema, dict[str, Any]]] = {
             "table": {"duration": {"weight": "linear"}},
         },
     ),
-    "sac, five steps, discounted in time, rewards at the end, a small table": (
+    "sac, five steps, discounted in time, rewards at the end, a small table, products in bfloat16": (
         spaces(BOX, BOX),
         {
             "algorithm": "sac",
             "objective": "discounted_in_time",
             "reward_timing": "end",
+            "learners": {"precision": "bfloat16"},
             "table": {"n_step": 5, "capacity_steps": 96},
         },
     ),
@@ -89,8 +90,7 @@ def test_a_learner_of_two_shards_is_repeated_bit_by_bit(make_run: Callable[..., 
         schema=schema,
         lineage="full",
         replay={"durability": "process", "shards": 2},
-        learners={"batch_size": 4},
-        **sections,
+        **{**sections, "learners": {"batch_size": 4, **sections.get("learners", {})}},
     )
     for end in ("terminated", "truncated", ""):
         run.insert(120, end)

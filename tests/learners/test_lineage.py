@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from learners.rerun import Rerun
 from replay.client import Manifest, ManifestWriter, TrainedBatch, lineage_folder
@@ -117,17 +118,23 @@ def test_a_learners_own_lives_are_written_down(make_run: Callable[..., object]) 
 
 
 def test_lives_that_go_on_from_a_checkpoint_are_repeated_as_one(make_run: Callable[..., object]) -> None:
-    """The second life learns faster: each is repeated with the settings that it had, and the run's file has the latest ones."""
+    """The second life learns faster, on two threads: each is repeated with the settings that it had, and the run's file has the latest ones."""
     run = make_run(lineage="full", replay={"durability": "process"}, algorithm={"name": "sac", "learning_rate": 1e-3})
     run.insert(200)
     run.learn(20)
     faster = run.config.algorithm.model_copy(update={"learning_rate": 1e-2})
-    run.learn(50, algorithm=faster)
+    run.learn(50, algorithm=faster, learners=run.config.learners.model_copy(update={"threads": 2}))
     run.close()
     for checkpoint in run.checkpoints()[:-1]:
         shutil.rmtree(run.folder / "checkpoints" / checkpoint)
+    torch.backends.mkldnn.matmul.fp32_precision = "ieee"  # as in a program that has just begun
     rerun = Rerun(run.folder, run.config.model_copy(update={"algorithm": faster}), 1)
-    found = list(rerun.comparisons())
+    assert rerun.unlike == []
+    found, threads = [], {}
+    for comparison in rerun.comparisons():
+        found.append(comparison)
+        threads[comparison.learner_step] = torch.get_num_threads()
+    assert (threads[20], threads[50]) == (1, 2)
     assert [(comparison.what, comparison.difference) for comparison in found if comparison.difference] == []
     assert {life.learner_step for life in Manifest(run.folder).lives} == {0, 20}
     assert {comparison.learner_step for comparison in found} >= {0, 20, 50}
