@@ -11,6 +11,7 @@ from replay.layout import (
     NUMBER_WORD,
     REWARD_FLOAT,
     START_WORD,
+    STRATUM_BYTE,
     VERSION_WORD,
     Place,
     RowLayout,
@@ -25,15 +26,17 @@ FIRST, STEPS = 0, 1  # bytes of row 0; of rows 0 .. m - 1
 FRAMES_FIRST, FRAMES_LAST, FRAMES_ALL = 2, 3, 4  # stacked observation of row 0; of row m; of rows 0 .. m
 LISTS_FIRST, LISTS_STEPS = 5, 6  # lists of row 0; of every step; zero behind the last element
 LENGTHS_FIRST, LENGTHS_STEPS, STEP_COUNT = 7, 8, 9  # their lengths; the item's steps m
-DURATION_SUM, DELAY, AGE, START_AGE, END = 10, 11, 12, 13, 14  # START_AGE: of row 0 when it was drawable; END: of step m - 1
-MASK, END_KIND, ENDED_STEPS, ENDED_LAST = 15, 16, 17, 18  # of every step; ENDED_LAST: a flag of step m - 1
+DURATION_SUM, DELAY, AGE, START_AGE = 10, 11, 12, 13  # START_AGE: of row 0 when it was drawable
+ELAPSED, LAG = 14, 15  # from the episode's start to the end of step m - 1; versions that the item was behind when it came
+MASK, END_KIND, ENDED_STEPS, ENDED_LAST = 16, 17, 18, 19  # of every step; ENDED_LAST: a flag of step m - 1
 
 
 @dataclass(frozen=True)
 class Output:
     """One column of a batch: `what` of the row's bytes [offset, offset + width), as dtype and shape per item.
 
-    width: bytes of one row's value (of one frame, of a whole padded list).  detail: the flag of ENDED_*, the element bytes of LISTS_*.
+    width: bytes of one row's value (of one frame, of a whole padded list).
+    detail: the flag of ENDED_*, the element bytes of LISTS_*.
     """
 
     name: str
@@ -49,18 +52,11 @@ class Output:
         return int(np.prod(self.shape, dtype=np.int64)) * np.dtype(self.dtype).itemsize
 
 
-OF_RULES = {
-    "start_s": Output("info.start_s", "float64", (), FIRST, 8 * START_WORD, 8),
-    "start_age_s": Output("info.start_age_s", "float64", (), START_AGE),
-    "episode_elapsed_s": Output("info.episode_elapsed_s", "float64", (), END),
-}
-"""Those columns of a table's rule that are in its items' rows; replay/rule_columns.py makes the others of them and of what else is known."""
-
-
 def batch_columns(schema: Schema, layout: RowLayout, length: int, settings: TableSettings) -> list[Output]:
     """Columns of a table whose items have `length` steps: facts of a draw, then those of `sojourn.experience.Batch`."""
     columns = _transition_columns if settings.item == "transition" else _sequence_columns
-    of_rule = [OF_RULES[name] for name in columns_of(settings) if name in OF_RULES]
+    known = {output.name: output for output in _rule_columns(layout)}
+    of_rule = [known[f"info.{name}"] for name in columns_of(settings)]
     return [*_fact_columns(), *of_rule, *columns(schema, layout, length)]
 
 
@@ -71,6 +67,17 @@ def _fact_columns() -> list[Output]:
         Output("info.delay_s", "float64", (), DELAY),
         Output("info.age_s", "float64", (), AGE),
         Output("info.duration_s", "float64", (), DURATION_SUM),
+    ]
+
+
+def _rule_columns(layout: RowLayout) -> list[Output]:
+    """What weights need to know of an item, by rule (replay/rules.py)."""
+    return [
+        Output("info.stratum", "uint16", (), FIRST, STRATUM_BYTE, 2),
+        Output("info.start_s", "float64", (), FIRST, 8 * START_WORD, 8),
+        Output("info.start_age_s", "float64", (), START_AGE),
+        Output("info.episode_elapsed_s", "float64", (), ELAPSED, 8 * layout.episode_start_word),
+        Output("info.lag", "int64", (), LAG),
     ]
 
 

@@ -12,12 +12,13 @@ from replay.arena import ArenaBlocks
 from replay.batch_columns import (
     AGE,
     DELAY,
-    END,
+    ELAPSED,
     END_KIND,
     ENDED_LAST,
     FIRST,
     FRAMES_ALL,
     FRAMES_LAST,
+    LAG,
     LENGTHS_STEPS,
     LISTS_STEPS,
     MASK,
@@ -51,7 +52,7 @@ class Windows(NamedTuple):
 
 
 class Memory(NamedTuple):
-    """One allocation, seen as three kinds of elements."""
+    """One allocation, seen as four kinds of elements."""
 
     bytes: np.ndarray
     int32s: np.ndarray
@@ -155,8 +156,10 @@ def gather_columns(
                 copy_lists(blocks.words, arena.bytes, group, what, offset // 8, width, detail, target)
             elif what <= STEP_COUNT:
                 write_lengths(blocks.words, group, what, offset // 8, memory.int32s[at // 4 :])
-            elif what <= END:
-                write_facts(blocks.reals, items.drawable_s, group, what, now_s, memory.float64s[at // 8 :])
+            elif what <= ELAPSED:
+                write_facts(blocks.reals, items.drawable_s, group, what, offset // 8, now_s, memory.float64s[at // 8 :])
+            elif what == LAG:
+                write_lags(items.lag, group, memory.words[at // 8 :])
             else:
                 write_flags(blocks.bytes, group, what, detail, memory.bytes[at:])
 
@@ -263,9 +266,18 @@ def ended(kind: int, kind_behind: int, flag: int) -> int:
 
 
 @kernel
-def write_facts(reals: np.ndarray, drawable_s: np.ndarray, windows: Windows, what: int, now_s: float, facts: np.ndarray) -> None:
+def write_lags(lag: np.ndarray, windows: Windows, lags: np.ndarray) -> None:
+    """Versions that each item was behind when it came."""
+    for i in range(len(windows.steps)):
+        lags[i] = lag[windows.positions[i, windows.back]]
+
+
+@kernel
+def write_facts(
+    reals: np.ndarray, drawable_s: np.ndarray, windows: Windows, what: int, word: int, now_s: float, facts: np.ndarray
+) -> None:
     """Seconds of each window: summed duration, delay from its last action's start until it was drawable, age since then, the same
-    delay from its first action's start, or when its last action ended.
+    delay from its first action's start, or from the episode's start, which row 0 has in a word, to the end of its last action.
     """
     for i in range(len(windows.steps)):
         first = windows.positions[i, windows.back]
@@ -276,8 +288,8 @@ def write_facts(reals: np.ndarray, drawable_s: np.ndarray, windows: Windows, wha
             facts[i] = now_s - drawable_s[first]
         elif what == START_AGE:
             facts[i] = drawable_s[first] - reals[first, START_WORD]
-        elif what == END:
-            facts[i] = reals[last, START_WORD] + reals[last, DURATION_WORD]
+        elif what == ELAPSED:
+            facts[i] = reals[last, START_WORD] + reals[last, DURATION_WORD] - reals[first, word]
         else:
             facts[i] = 0.0
             for j in range(windows.steps[i]):

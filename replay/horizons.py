@@ -21,13 +21,12 @@ class Horizon:
     """The horizons of one table.
 
     rule: how the table loses actions.  expired_items: left at the horizon.  late_items: were past it, or too many versions behind, when they came.
-    Invariant: `lag` is set for every live item.
+    Invariant: every live item knows how many versions it was behind when it came.
     """
 
     def __init__(self, settings: TableSettings, items: ItemSet, versions: Versions) -> None:
         self._settings, self._items, self._versions = settings, items, versions
         self.rule = rule_of(settings)
-        self._lag = np.zeros(len(items.arrays.state), np.int32)
         self._most_lag = _most_lag(settings)
         self.expired_items = self.late_items = 0
 
@@ -51,7 +50,7 @@ class Horizon:
         """
         heard = self._versions.newest_at(float(came_s[-1])) if len(came_s) else 0
         most = np.iinfo(np.int32).max if self._most_lag is None else self._most_lag
-        note_lags(self._items.slab.blocks.words, starts, heard, most, self._lag)
+        note_lags(self._items.slab.blocks.words, starts, heard, most, self._items.arrays.lag)
         fits = np.ones(len(starts), np.bool_)
         if self._most_lag is not None:
             fits &= self._versions.newest - self.versions_of(starts) <= self._most_lag
@@ -81,7 +80,7 @@ class Horizon:
 
     def lags(self, positions: np.ndarray) -> np.ndarray:
         """Versions that each item was behind when it came, int64[N]."""
-        behind: np.ndarray = self._lag[positions].astype(np.int64)
+        behind: np.ndarray = self._items.arrays.lag[positions].astype(np.int64)
         return behind
 
     def start_ages_s(self, positions: np.ndarray) -> np.ndarray:

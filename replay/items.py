@@ -17,7 +17,7 @@ class Items(NamedTuple):
     """State of the item that starts at each row position, arrays [P] unless said otherwise.
 
     state uint8 (above).  length int32: steps.  times uint32: draws so far.  priority float32, before the exponent.
-    drawable_s float64: when it could first be drawn, on the service's clock.
+    drawable_s float64: when it could first be drawn, on the service's clock.  lag int32: versions that it was behind then.
     in_block int32[blocks]: items, live or leased, that start in the block.  dirty bool[blocks]: changed since the last snapshot.
     sums float64[2]: of drawable_s and of window durations, over live and leased items.
     """
@@ -27,6 +27,7 @@ class Items(NamedTuple):
     times: np.ndarray
     priority: np.ndarray
     drawable_s: np.ndarray
+    lag: np.ndarray
     in_block: np.ndarray
     dirty: np.ndarray
     sums: np.ndarray
@@ -40,6 +41,7 @@ def make_items(rows: int, blocks: int) -> Items:
         times=np.zeros(rows, np.uint32),
         priority=np.zeros(rows, np.float32),
         drawable_s=np.zeros(rows, np.float64),
+        lag=np.zeros(rows, np.int32),
         in_block=np.zeros(blocks, np.int32),
         dirty=np.zeros(blocks, np.bool_),
         sums=np.zeros(2, np.float64),

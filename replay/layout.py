@@ -18,6 +18,7 @@ LOG_PROB_FLOAT = 9
 PRIORITY_FLOAT = 10
 KIND_BYTE = 44
 FLAGS_BYTE = 45
+STRATUM_BYTE = 46  # uint16
 HEADER_BYTES = 48
 
 EPISODE_START = 1  # bit of the flags byte: no row of the episode came before this one
@@ -45,6 +46,7 @@ class RowLayout:
 
     row_bytes: a multiple of 8.  block_rows: a power of two, 64 for rows up to 1 KiB, fewer for larger ones.
     ragged_row_bytes: most that one row takes in the arena, 0 without ragged columns.
+    episode_start_word: where the row says when its episode began, 0 if it does not.
     """
 
     places: tuple[Place, ...]
@@ -52,19 +54,21 @@ class RowLayout:
     block_rows: int
     ragged_row_bytes: int
     frame_stack: int
+    episode_start_word: int
 
     @classmethod
-    def of(cls, schema: Schema) -> "RowLayout":
+    def of(cls, schema: Schema, *, episode_starts: bool = False) -> "RowLayout":
         """Lay out the schema's columns. Raises ConfigError for a task column that is not a declared scalar extra."""
         columns = stored_columns(schema)
         _check_task(schema)
-        places, offset = [], HEADER_BYTES
+        places, offset = [], HEADER_BYTES + 8 * episode_starts
         for column in sorted(columns, key=lambda column: column.ragged_max == 0):  # handles first: they must be aligned
             places.append(Place(column, offset))
             offset += HANDLE_BYTES if column.ragged_max else column.row_bytes
         row_bytes = _rounded_up(offset, 8)
         ragged = sum(_rounded_up(column.row_bytes, 8) for column in columns if column.ragged_max)
-        return cls(tuple(places), row_bytes, _block_rows(row_bytes), ragged, schema.frame_stack)
+        episode_start_word = HEADER_BYTES // 8 if episode_starts else 0
+        return cls(tuple(places), row_bytes, _block_rows(row_bytes), ragged, schema.frame_stack, episode_start_word)
 
     @property
     def fixed(self) -> list[Place]:

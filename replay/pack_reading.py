@@ -7,6 +7,7 @@ import numpy as np
 from replay.answers import Appended
 from replay.origin import Origin
 from replay.packing import Pack
+from replay.row_writing import nothing_beside
 from replay.rows import Rows
 from replay.shard import Shard
 from replay.store import Store
@@ -33,7 +34,7 @@ def arrivals_of(pack: Pack, now_s: float, unix_s: float) -> Arrivals:
 def append_pack(shard: Shard, store: Store, pack: Pack, rows: Rows) -> Appended:
     """Store the rows of a pack in their order, and log their starts, life by life."""
     came = arrivals_of(pack, shard.clock.now_s(), shard.clock.unix_s())
-    beside = {"stratum": np.zeros(len(rows), np.uint16), "episode_start_s": np.full(len(rows), np.nan)}
+    beside = nothing_beside(len(rows))
     for number, stream in enumerate(pack.lives):
         at = np.flatnonzero(came.life == number)
         at = at[np.argsort(rows.lane[at], kind="stable")]

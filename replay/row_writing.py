@@ -18,6 +18,7 @@ from replay.layout import (
     PRIORITY_FLOAT,
     REWARD_FLOAT,
     START_WORD,
+    STRATUM_BYTE,
     VERSION_WORD,
     RowLayout,
 )
@@ -32,7 +33,7 @@ class Incoming:
     slots: lane slots.  start_s: of the actions, on the service's clock.  ragged_bytes: what a row's lists take in the arena.
     known_index: rows of the chain before this one, -1 unless rows are read back whose predecessors are gone.
     positions, ragged_at: where rows and lists were placed; filled as rows find room.
-    beside: columns kept beside the rows, by name.
+    beside: what the start log knows of the rows, `stratum` uint16 and `episode_start_s` float64.
     """
 
     rows: Rows
@@ -48,6 +49,11 @@ class Incoming:
     positions: np.ndarray
     ragged_at: np.ndarray
     beside: Columns
+
+
+def nothing_beside(count: int) -> Columns:
+    """Of so many rows that no start log knows: they are of the first stratum, and when their episodes began is not known."""
+    return {"stratum": np.zeros(count, np.uint16), "episode_start_s": np.full(count, np.nan)}
 
 
 def list_bytes(layout: RowLayout, rows: Rows) -> np.ndarray:
@@ -71,8 +77,11 @@ def write_rows(layout: RowLayout, blocks: Blocks, arena: ArenaBlocks, incoming: 
         (rows.log_prob[part], 4 * LOG_PROB_FLOAT),
         (rows.priority[part], 4 * PRIORITY_FLOAT),
         (rows.kind[part], KIND_BYTE),
+        (incoming.beside["stratum"][part], STRATUM_BYTE),
         *((rows.columns[place.column.name][part], place.offset) for place in layout.fixed),
     ]
+    if layout.episode_start_word:
+        sources.append((incoming.beside["episode_start_s"][part], 8 * layout.episode_start_word))
     arrays = [np.ascontiguousarray(array) for array, _ in sources]
     plan = [
         (array.__array_interface__["data"][0], array.nbytes // len(array), offset)

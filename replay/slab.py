@@ -14,11 +14,10 @@ from replay.chunks import Chunks
 from replay.lanes import Lanes, advance_pins, close_tail, place_rows
 from replay.layout import NUMBER_WORD, RowLayout
 from replay.row_index import RowIndex
-from replay.row_writing import Incoming, list_bytes, write_rows
+from replay.row_writing import Incoming, list_bytes, nothing_beside, write_rows
 from replay.rows import PAGE_ROWS, Rows, run_starts
 from sojourn.experience import Columns
 
-NOT_KNOWN = {"stratum": 0, "episode_start_s": np.nan}
 ROW_STATE_BYTES = 68  # a row beside its packed bytes: lane, sequence, episode, chunk, chain index, row index at half load
 
 
@@ -50,14 +49,6 @@ class Slab:
         self.sequence = np.zeros(capacity, np.int64)
         self.episode = np.zeros(capacity, np.int64)
         self._chunk = np.zeros(capacity, np.int32)
-        self.beside: Columns = {}
-
-    def keep_beside(self, names: set[str]) -> None:
-        """Keep what tables need of the start log with each row: a stratum, the start of the episode (NaN: not known)."""
-        if "stratum" in names:
-            self.beside["stratum"] = np.zeros(self.capacity_rows, np.uint16)
-        if "episode_elapsed_s" in names:
-            self.beside["episode_start_s"] = np.full(self.capacity_rows, np.nan)
 
     @property
     def capacity_rows(self) -> int:
@@ -113,7 +104,7 @@ class Slab:
             known_index=np.full(len(rows), -1, np.int32) if known_index is None else known_index,
             positions=np.empty(len(rows), np.int64),
             ragged_at=np.empty(len(rows), np.int64),
-            beside=beside or {},
+            beside=beside or nothing_beside(len(rows)),
         )
 
     def place(self, incoming: Incoming, first: int) -> int:
@@ -146,8 +137,6 @@ class Slab:
         self.sequence[positions] = incoming.sequence[part]
         self.episode[positions] = incoming.episode[part]
         self._chunk[positions] = incoming.chunk
-        for name, kept in self.beside.items():
-            kept[positions] = incoming.beside[name][part] if name in incoming.beside else NOT_KNOWN[name]
         self.index.insert(incoming.first_row + part.start, positions)
 
     def unpin(self, slots: np.ndarray, reach: int) -> None:

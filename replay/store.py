@@ -53,13 +53,13 @@ class Store:
 
         Raises ConfigError when a table's capacity does not fit its bytes (see `slab_size`), or its limiter would deadlock.
         """
-        layout = RowLayout.of(schema)
+        columns = {name for settings in tables.values() for name in columns_of(settings)}
+        layout = RowLayout.of(schema, episode_starts="episode_elapsed_s" in columns)
         traffic = Traffic(batch_size, batches_per_message)
         rng = np.random.default_rng(seed)
         self._layout = layout
         self._slab = Slab(layout, *slab_size(layout, tables))
         self.versions = Versions()
-        self._slab.keep_beside({name for settings in tables.values() for name in columns_of(settings)})
         self._tables = {
             name: Table(name, settings, schema, self._slab, rng, traffic, self.versions) for name, settings in tables.items()
         }

@@ -17,7 +17,6 @@ from replay.kernels import kernel
 from replay.leases import Leases
 from replay.limiter import Traffic, make_limiter
 from replay.removers import REMOVERS, Remover
-from replay.rule_columns import RuleColumns
 from replay.samplers import SAMPLERS, Sampler
 from replay.sizing import refuse_table
 from replay.slab import Slab
@@ -56,7 +55,6 @@ class Table:
         self.sampler: Sampler = resolve(drawn_by, SAMPLERS, "sampler")(slab.capacity_rows, settings)
         self.remover: Remover = resolve(settings.remover, REMOVERS, "remover")(slab.capacity_rows)
         self.horizon = Horizon(settings, self.items, versions)
-        self._rule_columns = RuleColumns(settings, self.items, self.horizon)
         self.leases = Leases()
         self.restored: RestoredPages | None = None
         self._learned_draws: Sequence[int] = ()
@@ -205,7 +203,6 @@ class Table:
         columns = self._plan.gather(slab.blocks, slab.arena, self.items.arrays, positions, now_s)
         keys = columns["info.key"]
         columns |= {"info.probability": probability, "info.times_sampled": times, "info.task": self._tasks(columns)}
-        columns |= self._rule_columns.of(positions, columns)
         draws = [self._hand_out(positions[at : at + size], keys[at : at + size]) for at in range(0, len(keys), size)]
         self._retire(positions, times)
         return Drawn(columns, keys, draws)

@@ -72,13 +72,15 @@ class World:
         self.store = Store(SCHEMA, {"replay": self.settings}, seed=0, batch_size=4)
         self._next: dict[int, int] = {}
 
-    def deliver(self, now_s: float, started_at_s: Any, duration_s: Any, *, lane: int = 0, **told: Any) -> int:
-        """Insert one-step episodes that end now; returns the items made."""
+    def deliver(
+        self, now_s: float, started_at_s: Any, duration_s: Any, *, lane: int = 0, beside: Columns | None = None, **told: Any
+    ) -> int:
+        """Insert one-step episodes that end now; returns the items made. beside: what a start log knows of the rows, by row."""
         segments = one_steps(lane, self._next.get(lane, 0), started_at_s, duration_s, **told)
         self._next[lane] = self._next.get(lane, 0) + 2 * len(segments)
         rows = rows_of(segments, now_s)
         self.store.validate(rows, ("actor-0", 1))
-        return self.store.append(rows, ("actor-0", 1), now_s).new_items["replay"]
+        return self.store.append(rows, ("actor-0", 1), now_s, beside=beside).new_items["replay"]
 
     def draw(self, now_s: float, size: int = 64) -> Columns | None:
         drawn = self.store.draw("replay", size, 1, now_s)
