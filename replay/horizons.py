@@ -44,7 +44,7 @@ class Horizon:
         return found
 
     def in_time(self, starts: np.ndarray, came_s: np.ndarray) -> np.ndarray:
-        """Which new items may still enter, bool[N]. The others are counted.
+        """Which new items may still enter, bool[N].
 
         came_s: float64[N]. Those of an earlier life, read back, entered then: they are judged by what rows say, never more strictly.
         """
@@ -56,7 +56,6 @@ class Horizon:
             fits &= self._versions.newest - self.versions_of(starts) <= self._most_lag
         if self._settings.horizon_s is not None:
             fits &= came_s - self._items.started_s(starts) < self._settings.horizon_s
-        self.late_items += int(np.count_nonzero(~fits))
         return fits
 
     def expired(self, remover: Remover, now_s: float) -> np.ndarray:

@@ -7,7 +7,7 @@ import numpy as np
 from replay.blocks import Blocks, hold_windows, next_row
 from replay.fetching import prefetch
 from replay.kernels import kernel
-from replay.layout import DURATION_WORD
+from replay.layout import DURATION_WORD, STRATUM_BYTE
 
 NONE, LIVE, LEASED, GONE = 0, 1, 2, 3  # states of the item that starts at a row
 AHEAD = 16  # items whose counts are fetched before they are read
@@ -137,6 +137,13 @@ def count_draws(shift: int, items: Items, drawn: np.ndarray, most: int, times: n
             items.times[at] += 1
             items.dirty[at >> shift] = True
             times[i] = items.times[at]
+
+
+@kernel
+def count_by_stratum(rows: np.ndarray, positions: np.ndarray, counts: np.ndarray) -> None:
+    """Count the rows at positions int64[N] into counts int64[strata], by the stratum that stands in them. rows: uint8[P, row bytes]."""
+    for i in range(len(positions)):
+        counts[rows[positions[i], STRATUM_BYTE] + 256 * rows[positions[i], STRATUM_BYTE + 1]] += 1
 
 
 @kernel

@@ -79,9 +79,20 @@ def _observe_durations(shard: Shard, now_s: float) -> None:
             labels.labels(kind, label).set(expected)
 
 
+def _observe_classes(shard: Shard) -> None:
+    """What became of items, by class of actors."""
+    gauge = shard.metrics.gauge("sojourn_replay_class_items")
+    for stratum in shard.starts.strata:
+        for table, fate in stratum.fates.items():
+            for name, count in fate._asdict().items():
+                gauge.labels(table, stratum.pool, stratum.speed_class, name).set(count)
+
+
 def _observe_store(shard: Shard, now_s: float) -> None:
     store = shard.store
     assert store is not None
+    shard.note_fates()
+    _observe_classes(shard)
     gauges = {
         "sojourn_replay_env_steps": store.env_steps,
         "sojourn_replay_episodes": store.episodes,

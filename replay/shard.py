@@ -213,6 +213,11 @@ class Shard:
             raise ValidationError(f"a window ended some seconds ago, got ago_s {ago_s}")
         return self.starts.end_window(pool, self.clock.now_s() - ago_s)
 
+    def note_fates(self) -> None:
+        """Tell the start log what became of items since it was told before."""
+        if self.store is not None:
+            self.starts.became(self.store.take_fates())
+
     def start_summary(self, table: str, now_s: float) -> tuple[int, bytes]:
         """Number and JSON of what the table's weight needs of the start log; 0 and empty if nothing."""
         settings = self.config.tables[table]

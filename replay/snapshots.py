@@ -132,6 +132,7 @@ class Snapshots:
             {"store": store.counters(), "shard": asdict(self._shard.counts)}, separators=(",", ":")
         ).encode()
         clock = self._shard.clock
+        self._shard.note_fates()
         self._unsaved |= self._starts.changed(store.versions, store.next_row_number, clock.now_s(), clock.unix_s())
         clients_json = self._shard.clients.to_json()
         if clients_json != self._clients_json:

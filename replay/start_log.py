@@ -6,7 +6,7 @@ row) and from lives that ended while something ran. A stratum is a (pool, speed 
 
 from bisect import bisect_left
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -15,11 +15,10 @@ from replay.answers import Stream
 from replay.client_records import Counts, Running
 from replay.lane_watch import LaneTimes, LifeTimes, OpenAction
 from replay.rows import END_KIND_SHIFT, STEP, Rows
-from replay.stratum import KEPT_STARTS, Starts, Stratum
+from replay.stratum import KEPT_STARTS, MOST_STRATA, Fate, Starts, Stratum
 from replay.tally import Tally
 from sojourn.experience import Columns, EndKind
 
-MOST_STRATA = 256
 MOST_ENDED = 1_024  # ends without a row that a life is remembered by
 MOST_CLOSED = 256  # lives that ended and may still have something to say
 MOST_WINDOW_COUNTS = 256
@@ -243,6 +242,16 @@ class StartLog:
         """Windows that ended in [first_s, last_s]."""
         ends = self.ends.get(pool, [])
         return bisect_left(ends, last_s) - bisect_left(ends, first_s)
+
+    # Items
+
+    def became(self, fates: Mapping[str, Mapping[int, Fate]]) -> None:
+        """What became of items: by table, then by number of the stratum that stands in their rows."""
+        for table, by_number in fates.items():
+            for number, fate in by_number.items():
+                if number < len(self.strata):  # rows that no life has told are of none
+                    self.strata[number].became(table, fate)
+                    self.changes += 1
 
     # What runs
 

@@ -19,7 +19,7 @@ import numpy as np
 from replay.answers import Stream
 from replay.lane_watch import LaneTimes, LifeTimes, OpenAction
 from replay.start_log import MOST_WINDOW_COUNTS, Epoch, StartLog
-from replay.stratum import KEPT_STARTS, Starts
+from replay.stratum import KEPT_STARTS, Fate, Starts
 from replay.versions import Versions
 
 PAGE = "starts"
@@ -61,6 +61,7 @@ class StartLogPages:
             "odd": dict(log.odd),
             "numbers": dict(log.window_numbers),
             "whole": self._whole,
+            "fates": [(stratum.pool, stratum.speed_class, stratum.fates) for stratum in log.strata if stratum.fates],
             "versions": [(at_s + ahead_s, version) for at_s, version in versions.changes],
         }
         if self._whole:
@@ -182,6 +183,9 @@ class StoredStartLog:
         log.epoch = Epoch(said["epoch_unix_s"], unix_s - said["epoch_unix_s"] - now_s)
         log.odd, log.window_numbers = Counter(said["odd"]), Counter(said["numbers"])
         versions.restore(self._changes(log.epoch.ahead_s))
+        for pool, speed_class, fates in said.get("fates", ()):
+            for table, fate in fates.items():
+                log.strata[log.stratum(pool, speed_class)].became(table, Fate(*fate))
         if said["whole"]:
             self._restore_estimates(log, log.epoch.ahead_s)
 

@@ -20,6 +20,7 @@ from replay.rules import columns_of
 from replay.sizing import slab_size
 from replay.slab import Slab
 from replay.snapshot import RestoredPages, restored_pages
+from replay.stratum import Fate
 from replay.table import Table
 from replay.validation import check_lanes, check_rows
 from replay.versions import Versions
@@ -277,6 +278,10 @@ class Store:
     def lost_items(self, table: str) -> int:
         """Items ever that left, or never entered, for another reason than a draw."""
         return self._table(table).lost_items
+
+    def take_fates(self) -> dict[str, dict[int, Fate]]:
+        """What became of items since the last call: by table, then by number of the stratum."""
+        return {name: table.fates.take() for name, table in self._tables.items()}
 
     def facts(self, table: str, now_s: float) -> Facts:
         """What `TableFacts` and `TableInfo` report. Cheap enough for every reply."""

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+MOST_STRATA = 256
 KEPT_STARTS = 65_536
 FIRST_ROOM = 1_024
 
@@ -26,6 +27,17 @@ class Starts(NamedTuple):
     first: np.ndarray
 
 
+class Fate(NamedTuple):
+    """Items that came, those of them that were lost, and those of the lost that had never been drawn."""
+
+    came: int = 0
+    lost: int = 0
+    undrawn: int = 0
+
+    def plus(self, other: "Fate") -> "Fate":
+        return Fate(*(mine + more for mine, more in zip(self, other, strict=True)))
+
+
 def _room(size: int) -> Starts:
     return Starts(np.zeros(size), np.zeros(size), np.zeros(size), np.zeros(size, np.uint8), np.zeros(size, np.bool_))
 
@@ -35,12 +47,14 @@ class Stratum:
 
     lane_seconds: time that lanes were watched, from their first start on.  completions: actions that gave a row in that time.
     span_s: from the first start until now, so that lane_seconds / span_s is the mean number of lanes.
-    Invariant: the three are of the same time; old time is forgotten by halves.
+    fates: what became of the items of each table, by its name.
+    Invariant: the first three are of the same time; old time is forgotten by halves.
     """
 
     def __init__(self, pool: str, speed_class: str, kept: int = KEPT_STARTS) -> None:
         self.pool, self.speed_class = pool, speed_class
         self.lane_seconds = self.completions = 0.0
+        self.fates: dict[str, Fate] = {}
         self._first_s, self._last_s = np.inf, -np.inf
         self._kept = kept
         self._ring = _room(min(FIRST_ROOM, kept))
@@ -101,6 +115,10 @@ class Stratum:
             return Starts(*(column[: self._count].copy() for column in self._ring))
         order = (self._count + np.arange(size)) % size
         return Starts(*(column[order] for column in self._ring))
+
+    def became(self, table: str, fate: Fate) -> None:
+        """So much more came to a table and was lost there."""
+        self.fates[table] = self.fates.get(table, Fate()).plus(fate)
 
     @property
     def span_s(self) -> float:

@@ -10,6 +10,7 @@ import numpy as np
 
 from replay.answers import Draw, Drawn, Facts
 from replay.choosing import Chooser
+from replay.fates import Fates
 from replay.gather import GatherPlan
 from replay.horizons import Horizon
 from replay.item_set import ItemSet
@@ -55,6 +56,7 @@ class Table:
         self.sampler: Sampler = resolve(drawn_by, SAMPLERS, "sampler")(slab.capacity_rows, settings)
         self.remover: Remover = resolve(settings.remover, REMOVERS, "remover")(slab.capacity_rows)
         self.horizon = Horizon(settings, self.items, versions)
+        self.fates = Fates(self.items)
         self.leases = Leases()
         self.restored: RestoredPages | None = None
         self._learned_draws: Sequence[int] = ()
@@ -77,7 +79,7 @@ class Table:
         came_s = now_s[causes] if isinstance(now_s, np.ndarray) else np.full(len(starts), now_s, np.float64)
         in_time = self.horizon.in_time(starts, came_s)
         if not in_time.all():
-            self.items.never(starts[~in_time])
+            self._turn_away(starts[~in_time], positions[causes[~in_time]], counted_from)
             starts, lengths, causes, came_s = starts[in_time], lengths[in_time], causes[in_time], came_s[in_time]
         if len(starts) == 0:
             return 0
@@ -90,6 +92,13 @@ class Table:
         self._begin(starts, lengths, priorities, came_s)
         return len(starts)
 
+    def _turn_away(self, starts: np.ndarray, causes: np.ndarray, counted_from: int) -> None:
+        """Items that came too late never are; those that a row of an earlier life completed were counted then."""
+        self.items.never(starts)
+        new = starts[self.items.slab.numbers(causes) >= counted_from]
+        self.horizon.late_items += len(new)
+        self.fates.turned_away(new)
+
     def _initial_priorities(self, starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
         """The actor's own estimate where it gave one, else the largest seen so far. float32[N]."""
         priorities = self.items.initial_priorities(starts, lengths, self._largest_priority)
@@ -97,6 +106,7 @@ class Table:
         return priorities
 
     def _count_inserts(self, starts: np.ndarray, lengths: np.ndarray) -> None:
+        self.fates.came(starts)
         self.limiter.charge_insert(len(starts), self._capped_seconds(starts, lengths))
 
     def _capped_seconds(self, starts: np.ndarray, lengths: np.ndarray | None = None) -> float:
@@ -152,9 +162,13 @@ class Table:
 
     def expire(self, now_s: float) -> None:
         """Take out what has reached the table's horizon."""
-        self._end(self.horizon.expired(self.remover, now_s))
+        expired = self.horizon.expired(self.remover, now_s)
+        if len(expired):
+            self.fates.lost(expired)
+            self._end(expired)
 
     def _evict(self, positions: np.ndarray) -> int:
+        self.fates.lost(positions)
         self._evicted_items += len(positions)
         return self._end(positions)
 

@@ -155,6 +155,14 @@ SERIES: tuple[Series, ...] = (
         labels=("table",),
     ),
     Series(
+        "sojourn_replay_class_items",
+        "gauge",
+        ("replay",),
+        "Items of a table by their actors' pool and speed class, over restarts: that came, that were lost (evicted, expired or too "
+        "late), and the undrawn ones of the lost.",
+        labels=("table", "pool", "speed_class", "fate"),
+    ),
+    Series(
         "sojourn_replay_late_items",
         "gauge",
         ("replay",),

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from sojourn.config import Config
+from sojourn.diagnosis.classes import class_fates, unequal
 from sojourn.diagnosis.evidence import Evidence, as_array
 from sojourn.durations import BUCKETS
 from sojourn.monitor import DurationRecord
@@ -21,6 +22,7 @@ def remarks_on(config: Config, record: DurationRecord, evidence: Evidence) -> tu
         *_never_seen(evidence),
         *_weights(config, evidence),
         *_short_of_its_horizon(config, record),
+        *_lost_by_class(record),
         *_discounted(record),
         *_ends(config, evidence),
         *_objective(config),
@@ -67,6 +69,16 @@ def _short_of_its_horizon(config: Config, record: DurationRecord) -> Iterator[st
         yield (
             f"{early / (early + expired):.1%} of the items that left had to make room before their horizon, which the weight takes for "
             f"whole: raise tables.{name}.capacity_steps and capacity_bytes, or lower the horizon"
+        )
+
+
+def _lost_by_class(record: DurationRecord) -> Iterator[str]:
+    pair = unequal(class_fates(record))
+    if pair is not None:
+        most, least = pair
+        yield (
+            f"items of actors {most.name} were lost before they were ever drawn more often than those of {least.name}: {most.undrawn:.1%} "
+            f"against {least.undrawn:.1%} (evicted, expired or too late)"
         )
 
 

@@ -1,9 +1,10 @@
 """How does a doctor say what he found? Lines of plain text: the verdict, what to change, and the figures behind them. Pure."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from sojourn.diagnosis.classes import ClassFate, class_fates
 from sojourn.diagnosis.doctor import Diagnosis, Verdict
 from sojourn.diagnosis.evidence import LEAK_ALARM, Evidence, Shares, as_array
 from sojourn.durations import BUCKETS, LABELS
@@ -16,6 +17,7 @@ SAID = {
     Verdict.REPAIRED: "REPAIRED by weighting",
     Verdict.BIASED: "BIASED",
 }
+CLASS_COLUMNS = ("items", "lost", "undrawn")
 COLUMNS = ("started", "learned", "weighted", "lag", "ratio", "reward", "TD error")
 
 
@@ -36,6 +38,10 @@ def told(diagnosis: Diagnosis) -> Iterator[str]:
     for kind, shares in evidence.labels.items():
         yield ""
         yield from _labels(kind, shares)
+    classes = class_fates(diagnosis.record)
+    if len(classes) > 1:
+        yield ""
+        yield from _classes(classes)
 
 
 def _line(name: str, text: str) -> str:
@@ -97,3 +103,9 @@ def _labels(kind: str, shares: Shares) -> Iterator[str]:
     for place in np.flatnonzero((shares.expected > 0.0) | (shares.collected > 0.0)):
         parts = "".join(f"{share[place]:>10.1%}" for share in (shares.expected, shares.collected, shares.weighted))
         yield f"{LABELS[place]:<12}{parts}"
+
+
+def _classes(fates: Sequence[ClassFate]) -> Iterator[str]:
+    yield f"{'actors':<22}" + "".join(f"{name:>10}" for name in CLASS_COLUMNS)
+    for fate in fates:
+        yield f"{fate.name:<22}{fate.came:>10,.0f}{fate.lost:>10.1%}{fate.undrawn:>10.1%}"

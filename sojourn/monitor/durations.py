@@ -59,6 +59,7 @@ HIGHEST = {
     "action_gap": "sojourn_learner_action_gap",
 }
 ENDED = "sojourn_replay_actions_ended"
+CLASS_ITEMS = "sojourn_replay_class_items"
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,7 @@ class DurationRecord:
     buckets: sums by quantity (`expected` and LEARNED) and bucket of duration; buckets of 0 are left out.
     labels: sums by quantity (LABELLED), kind of label and label.
     facts: further numbers by the names of SUMMED, COUNTED, OF_TABLE, HIGHEST and `ended_<kind>`; what nobody says is left out.
+    classes: what became of the table's items (came, lost, undrawn), by pool and speed class.
     """
 
     time_s: float
@@ -76,6 +78,7 @@ class DurationRecord:
     buckets: dict[str, dict[str, float]] = field(default_factory=dict)
     labels: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
     facts: dict[str, float] = field(default_factory=dict)
+    classes: list[dict[str, Any]] = field(default_factory=list)
 
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> "DurationRecord":
@@ -111,7 +114,7 @@ class DurationReckoner:
         for name, kinds in labels.items():
             earlier = before.labels.get(name, {})
             labels[name] = {kind: _added(earlier.get(kind, {}), kinds.get(kind, {})) for kind in earlier | kinds}
-        return DurationRecord(time_s, elapsed_s, buckets, labels, self._facts())
+        return DurationRecord(time_s, elapsed_s, buckets, labels, self._facts(), self._classes())
 
     def _by_label(self, series: str) -> dict[str, float]:
         sums: dict[str, float] = {}
@@ -130,6 +133,16 @@ class DurationReckoner:
                     of_kind = sums.setdefault(sample.labels["kind"], {})
                     of_kind[sample.labels["label"]] = of_kind.get(sample.labels["label"], 0.0) + sample.value
         return sums
+
+    def _classes(self) -> list[dict[str, Any]]:
+        sums: dict[tuple[str, str], dict[str, Any]] = {}
+        for reading in self._latest.values():
+            for sample in reading.samples:
+                if sample.name == CLASS_ITEMS and sample.labels["table"] == self._table:
+                    pool, speed_class, fate = (sample.labels[name] for name in ("pool", "speed_class", "fate"))
+                    of_class = sums.setdefault((pool, speed_class), {"pool": pool, "speed_class": speed_class})
+                    of_class[fate] = of_class.get(fate, 0.0) + sample.value
+        return [sums[key] for key in sorted(sums)]
 
     def _facts(self) -> dict[str, float]:
         latest, table = self._latest, {"table": self._table}

@@ -150,6 +150,25 @@ def test_several_pools_are_told_apart_by_a_weight_only(make_record, make_config)
     assert "actors work in 2 pools" in said
 
 
+@pytest.mark.parametrize(
+    ("came", "slow_undrawn", "told_of"), [(1_000, 520, True), (1_000, 420, False), (100, 90, False), (100_000, 40_500, False)]
+)
+def test_a_class_that_loses_more_than_another_is_told(make_record, make_config, came, slow_undrawn, told_of):
+    """Beyond chance, of some consequence, and of enough items."""
+    record = make_record()
+    for speed_class, undrawn in (("quick", 0.4 * came), ("slow", slow_undrawn)):
+        record.classes.append({"pool": "a", "speed_class": speed_class, "came": came, "lost": 0.9 * came, "undrawn": undrawn})
+    diagnosis = diagnose(record, make_config())
+
+    said = [remark for remark in diagnosis.remarks if "before they were ever drawn" in remark]
+    assert len(said) == told_of
+    if told_of:
+        assert (
+            "actors a slow were lost before they were ever drawn more often than those of a quick: 52.0% against 40.0%" in said[0]
+        )
+    assert any(line.split() == ["a", "slow", f"{came:,}", "90.0%", f"{slow_undrawn / came:.1%}"] for line in told(diagnosis))
+
+
 def test_the_words_hold_the_figures(make_record, make_config):
     record = make_record(QUICK, score_leak=120.0, action_gap=0.2, oldest_action_s=3.0)
     lines = list(told(diagnose(record, make_config(max_staleness=2, on_stale="drop", duration={"weight": "none"}))))

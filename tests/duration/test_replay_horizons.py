@@ -88,13 +88,17 @@ def test_stale_items_are_dropped_only_where_the_table_says_so(world):
         assert table.deliver(3.0, 0.0, 2.0, lane=2, versions=5) == 1
 
 
-def test_late_and_expired_items_are_counted_on_through_a_restart(world):
+def test_late_and_expired_items_are_counted_once_and_on_through_a_restart(world, kit):
     before, after = (world(remover="start_age", horizon_s=60.0) for _ in range(2))
-    before.deliver(61.0, 0.0, 61.0)
+    rows = kit.rows(kit.one_steps(0, 0, 0.0, 61.0), 61.0)
+    before.store.append(rows, ("actor-0", 1), 61.0)
     after.store.restore(before.store.counters(), before.store.take_dirty_pages())
+    after.store.append(rows, ("actor-0", 1), 61.0, first_row=1)  # its chunk was read back
     after.store.finish_restore()
+    after.deliver(70.0, 0.0, 61.0, lane=1)
 
-    assert after.store.facts("replay", 0.0).late_items == 1
+    assert after.store.facts("replay", 0.0).late_items == 2
+    assert after.store.take_fates()["replay"][0].undrawn == 1
 
 
 def test_draws_follow_a_linear_weight_that_is_known_at_insertion(world):

@@ -43,7 +43,8 @@ def test_names_are_unique_and_carry_their_unit():
 
 
 def test_labels_come_from_small_fixed_sets():
-    known = {"outcome", "kind", "table", "call", "client_role", "name", "bucket", "label"}
+    known = {"outcome", "kind", "table", "call", "client_role", "name", "bucket", "label", "fate"}
+    known |= {"pool", "speed_class"}  # of the configured fleets, and at most as many as the start log has strata
     assert {label for series in SERIES for label in series.labels} <= known
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from protos import replay_pb2 as pb
+from replay.observe import observe
 from replay.summaries import summary
 from sojourn.experience import EndKind
 
@@ -86,6 +87,35 @@ async def test_how_far_items_were_behind_is_the_same_after_a_restart(serve: Any,
         before = await lags(service)
     async with serve(config) as service:
         assert await lags(service) == before == {1: 0, 2: 3}
+
+
+async def test_what_became_of_items_by_class_of_actors_is_the_same_after_a_restart(serve: Any, kit: SimpleNamespace) -> None:
+    config = kit.config(tables={"replay": {"capacity_steps": 64}}, replay={"durability": "process"})
+    labels = {"table": "replay", "pool": "a"}
+
+    def fates(service: Any) -> dict[tuple[str, str], float]:
+        observe(service.server.shard)
+        families = service.server.shard.metrics.registry.collect()
+        [found] = [family for family in families if family.name == "sojourn_replay_class_items"]
+        assert all(labels.items() <= sample.labels.items() for sample in found.samples)
+        return {(sample.labels["speed_class"], sample.labels["fate"]): sample.value for sample in found.samples}
+
+    async def insert(service: Any, speed_class: str, steps: int) -> None:
+        life = (await service.client.hello(speed_class, pool="a", speed_class=speed_class)).incarnation
+        stream = await service.client.inserts(speed_class, incarnation=life)
+        await stream.insert(1, kit.body(kit.segment(steps=steps, closed=True)))
+
+    async with serve(config) as service:
+        await insert(service, "slow", 40)
+        await insert(service, "quick", 50)
+        before = fates(service)
+    assert (before["slow", "came"], before["quick", "came"]) == (40, 50)
+    assert before["slow", "lost"] == before["slow", "undrawn"] == 90 - 64
+    async with serve(config) as service:
+        assert fates(service) == before
+        await insert(service, "quick", 10)
+        after = fates(service)
+    assert (after["slow", "came"], after["slow", "lost"], after["quick", "came"]) == (40, 36, 60)
 
 
 async def test_what_ran_when_the_service_ended_is_known_to_its_next_life(serve: Any, kit: SimpleNamespace) -> None:
