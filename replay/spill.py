@@ -51,7 +51,10 @@ class SpillFile:
 
     @classmethod
     def left_behind(cls, path: Path, metrics: Metrics) -> "tuple[SpillFile, bytes] | None":
-        """The file of a former life and its opening, b"" if that is damaged. None if that life still lives or the file is gone."""
+        """The file of a former life and its opening, b"" if that is damaged. None if that life still lives or the file is gone.
+
+        A file without a message, whose life died as it began to write, goes here; it is set aside if something in it is damaged.
+        """
         try:
             file = os.open(path, os.O_RDWR)
         except FileNotFoundError:
@@ -63,7 +66,11 @@ class SpillFile:
             return None
         found = cls(path, 0, b"", metrics)
         found._file = file
-        return found, found._read_index()
+        opening = found._read_index()
+        if not found._places:
+            found._remove()
+            return None
+        return found, opening
 
     def __len__(self) -> int:
         return len(self._places)

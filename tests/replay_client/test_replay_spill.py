@@ -142,6 +142,22 @@ def test_a_damaged_first_header_is_found_by_what_the_service_has(tmp_path: Path)
     assert rows_of(file) == {5: 0, 6: 100}
 
 
+def test_a_file_that_ends_at_any_byte_gives_its_whole_messages_and_is_gone_where_there_are_none(tmp_path: Path):
+    path = written(tmp_path, 4, 5, 6)
+    whole = path.read_bytes()
+    starts = [whole.index(message(number).rows) for number in (4, 5, 6)]
+    for size in range(len(whole)):
+        path.write_bytes(whole[:size])
+        readable = [number for number, start in zip((4, 5, 6), starts, strict=True) if start + len(message(number).rows) <= size]
+        found = SpillFile.left_behind(path, Metrics("actor"))
+        assert (found is None) == (not readable)
+        if found is None:
+            assert not path.exists(), f"{size} bytes hold no message, and would be tried by every later life"
+            continue
+        assert rows_of(found[0]) == {number: len(message(number).rows) for number in readable}
+        found[0].close()
+
+
 @pytest.mark.parametrize("cut", [1, 99, 110, 130])
 def test_a_record_that_was_being_written_is_left_out(tmp_path: Path, cut: int):
     path = written(tmp_path, 1, 2)
