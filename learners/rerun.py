@@ -67,11 +67,9 @@ class Rerun:
         self._items: ArchivedItems | None = None
         self._begin = self._checkpoint_before(wanted.learner_step)
         self.start = self._begin.learner_step if self._begin else 0
-        self.begins_with = (
-            f"the checkpoint at learner step {self.start}" if self._begin else "the initial parameters, by their seed"
-        )
         self._lives = [self._manifest.life(stretch.life) for stretch in self._path if stretch.until > self.start]
         self._check_lives()
+        self.begins_with = self._told_beginning()
         set_up(_threads(self._first_life))  # before it is looked who multiplies
         self.unlike = self._unlike()
 
@@ -145,7 +143,22 @@ class Rerun:
             resume(algorithm, self._begin, run_id=self._begin.run_id, name=config.algorithm.name, schema=schema)
         elif config.run.init_from:
             start_from(algorithm, config.run.init_from, config)
+            self._check_beginning(algorithm, config.run.init_from)
         return algorithm
+
+    def _told_beginning(self) -> str:
+        if self._begin:
+            return f"the checkpoint at learner step {self.start}"
+        other = self._config_of(self._first_life).run.init_from
+        return f"the policy of {other}" if other else "the initial parameters, by their seed"
+
+    def _check_beginning(self, algorithm: Algorithm, location: str) -> None:
+        """The other run may have gone on: then nothing that follows could be equal."""
+        for version in self._versions:
+            if version.learner_step == 0 and (name := _differing(algorithm, version)):
+                raise ConfigError(
+                    f"run.init_from: {location} no longer holds the policy that this run began with: it differs first in {name}"
+                )
 
     def _gone_on(self, before: Algorithm, config: Config) -> Algorithm:
         """The learner of the next life, in the state that it read from a checkpoint."""

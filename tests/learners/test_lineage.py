@@ -117,6 +117,26 @@ def test_a_learners_own_lives_are_written_down(make_run: Callable[..., object]) 
     assert newest.policy_version == written["policy_version"]
 
 
+def test_a_run_that_began_with_another_runs_policy_is_repeated_from_it_and_not_from_what_became_of_it(
+    make_run: Callable[..., object],
+) -> None:
+    other = make_run("other")
+    other.insert(100)
+    other.learn(5)
+    run = make_run(lineage="full", replay={"durability": "process"}, run={"init_from": str(other.folder)})
+    run.insert(100)
+    run.learn(10)
+    run.close()
+    for checkpoint in run.checkpoints():
+        shutil.rmtree(run.folder / "checkpoints" / checkpoint)
+    rerun = Rerun(run.folder, run.config, 1)
+    assert rerun.begins_with == f"the policy of {other.folder}"
+    assert {comparison.difference for comparison in rerun.comparisons()} == {""}
+    other.learn(8)
+    with pytest.raises(ConfigError, match="no longer holds the policy that this run began with: it differs first in"):
+        next(Rerun(run.folder, run.config, 1).comparisons())
+
+
 def test_lives_that_go_on_from_a_checkpoint_are_repeated_as_one(make_run: Callable[..., object]) -> None:
     """The second life learns faster, on two threads: each is repeated with the settings that it had, and the run's file has the latest ones."""
     run = make_run(lineage="full", replay={"durability": "process"}, algorithm={"name": "sac", "learning_rate": 1e-3})
