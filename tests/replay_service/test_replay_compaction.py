@@ -199,6 +199,27 @@ async def test_images_dictionaries_and_lists_come_back_from_a_pack_as_they_were(
         life.shard.serving_store().check()
 
 
+@pytest.mark.parametrize("table", [{}, {"max_staleness": 1_000, "on_stale": "drop"}], ids=["at once", "part by part"])
+async def test_first_in_is_first_out_behind_a_restart_from_a_pack(valkey: Any, make_life: Any, table: dict[str, Any]) -> None:
+    """Items of several actors become drawable one after the other, whatever chunk their first row is in."""
+    server = await valkey()
+    settings = {"sampler": "fifo", "n_step": 3, "max_times_sampled": 1, **table}
+    life = await make_life(server, **settings)
+    for number in range(SMALL):
+        await life.insert(f"actor-{'abcacb'[number % 6]}")
+    await life.insert("actor-9", steps=2_000)
+    from_chunks = await make_life(server, **settings)
+    assert await from_chunks.compact()
+    from_pack = await make_life(server, **settings)
+    order = []
+    for one in (life, from_chunks, from_pack):
+        drawn = one.shard.serving_store().draw("replay", SMALL - 6, 1, one.shard.clock.now_s())
+        assert drawn is not None
+        order.append(drawn.keys.tolist())
+    assert order[1] == order[0]
+    assert order[2] == order[0]
+
+
 @pytest.mark.parametrize("step", ["before reading", "before the exchange", "in the exchange", "behind the exchange"])
 async def test_a_kill_at_any_step_loses_and_doubles_nothing(
     valkey: Any, make_life: Any, monkeypatch: pytest.MonkeyPatch, step: str
