@@ -72,7 +72,7 @@ class ValueNetwork(nn.Module):
 
     def __init__(self, features: int, config: Config) -> None:
         super().__init__()
-        self.body = build_body(features, config.network)
+        self.body = build_body(features, config.network.of_critic())
         self.value = nn.Linear(self.body.out_features, 1)
 
     def forward(self, features: Tensor) -> Tensor:
@@ -94,7 +94,7 @@ class ActorCritic(Algorithm):
         self._objective = StepObjective(config, settings)
         self._critic = ValueNetwork(self.policy.encoder.out_features, config).to(device)
         trained = [*self.policy.parameters(), *self._critic.parameters()]
-        self._optimiser = Optimiser(trained, settings.learning_rate, settings.max_gradient_norm)
+        self._optimiser = Optimiser(trained, settings.learning_rate, settings.max_gradient_norm, settings.weight_decay)
         self.parts |= {"critic": self._critic, "optimiser": self._optimiser}
         if self._objective.rate is not None:
             self.parts["reward_rate"] = self._objective.rate.to(device)

@@ -126,7 +126,9 @@ class Dqn(Algorithm):
         self._target_encoder = self.policy.encoder.target_copy()
         self._target_q = copy.deepcopy(self.policy.q)
         trained = [*self.policy.encoder.parameters(), *self.policy.q.parameters()]
-        self._optimiser = Optimiser(trained, self._settings.learning_rate, self._settings.max_gradient_norm)
+        self._optimiser = Optimiser(
+            trained, self._settings.learning_rate, self._settings.max_gradient_norm, self._settings.weight_decay
+        )
         self.parts |= {"target_encoder": self._target_encoder, "target_q": self._target_q, "optimiser": self._optimiser}
 
     @classmethod

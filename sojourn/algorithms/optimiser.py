@@ -5,14 +5,14 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim.adam import adam
+from torch.optim.adamw import adamw
 
 from sojourn.algorithms.tensors import differences
 from sojourn.errors import ContractError
 
 
 class Optimiser:
-    """Adam (Kingma and Ba 2015) with a clipped gradient norm.
+    """Adam (Kingma and Ba 2015) with a clipped gradient norm and decoupled weight decay (Loshchilov and Hutter 2019).
 
     Invariant: after a step whose gradients hold NaN or infinity, parameters, moments and step counts are what they were. The
     fused kernel takes that decision from a tensor, as it does for gradient scaling, so nothing is read back from the device.
@@ -20,11 +20,17 @@ class Optimiser:
     torch's functional form is used: the class around it costs 100 us a step in Python, and an update is about 8 ms.
     """
 
-    def __init__(self, parameters: Sequence[nn.Parameter], learning_rate: float, max_norm: float | None) -> None:
-        """max_norm: gradients of a larger joint norm are scaled down to it; None: never."""
+    def __init__(
+        self, parameters: Sequence[nn.Parameter], learning_rate: float, max_norm: float | None, weight_decay: float = 0.0
+    ) -> None:
+        """max_norm: gradients of a larger joint norm are scaled down to it; None: never.
+
+        weight_decay: a step also takes learning_rate * weight_decay of every parameter away.
+        """
         self.parameters = list(parameters)
         self._learning_rate = learning_rate
         self._max_norm = max_norm
+        self._weight_decay = weight_decay
         self._moments = [torch.zeros_like(parameter) for parameter in self.parameters]
         self._squares = [torch.zeros_like(parameter) for parameter in self.parameters]
         self._steps = [torch.zeros((), device=parameter.device) for parameter in self.parameters]
@@ -40,7 +46,7 @@ class Optimiser:
         skipped = (~torch.isfinite(norm)).to(torch.float32)
         if self._max_norm is not None:
             torch._foreach_mul_(gradients, (self._max_norm / (norm + 1e-6)).clamp_max(1.0))
-        adam(
+        adamw(
             list(self.parameters),
             gradients,
             self._moments,
@@ -53,7 +59,7 @@ class Optimiser:
             beta1=0.9,
             beta2=0.999,
             lr=self._learning_rate,
-            weight_decay=0.0,
+            weight_decay=self._weight_decay,
             eps=1e-8,
             maximize=False,
         )

@@ -94,7 +94,7 @@ class TwinCritic(nn.Module):
 
     def __init__(self, features: int, dimensions: int, config: Config) -> None:
         super().__init__()
-        self.body = build_body(features + dimensions, config.network, copies=2)
+        self.body = build_body(features + dimensions, config.network.of_critic(), copies=2)
         self.head = EnsembleLinear(2, self.body.out_features, 1)
 
     def forward(self, features: Tensor, action: Tensor) -> Tensor:
@@ -131,9 +131,9 @@ class Sac(Algorithm):
         self._target_critic = TwinCritic(features, dimensions, config).to(device)
         self._target_encoder = self.policy.encoder.target_copy()
         self._average = get_ema_multi_avg_fn(1.0 - settings.target_update_rate)  # type: ignore[no-untyped-call]
-        rate, norm = settings.learning_rate, settings.max_gradient_norm
-        self._critic_optimiser = Optimiser([*self.policy.encoder.parameters(), *self._critic.parameters()], rate, norm)
-        self._actor_optimiser = Optimiser([*self.policy.body.parameters(), *self.policy.head.parameters()], rate, norm)
+        rate, norm, decay = settings.learning_rate, settings.max_gradient_norm, settings.weight_decay
+        self._critic_optimiser = Optimiser([*self.policy.encoder.parameters(), *self._critic.parameters()], rate, norm, decay)
+        self._actor_optimiser = Optimiser([*self.policy.body.parameters(), *self.policy.head.parameters()], rate, norm, decay)
         self._temperature_optimiser = Optimiser([self._temperature.log], rate, norm)
         self._targets = [*self._target_encoder.parameters(), *self._target_critic.parameters()]
         self.parts |= {

@@ -18,6 +18,7 @@ class AlgorithmBase(Section):
     discount: float = Field(0.99, ge=0, le=1)  # per step, or per duration.time_unit_s where the objective discounts in time
     learning_rate: float = Field(3e-4, gt=0)
     max_gradient_norm: float | None = Field(None, gt=0)
+    weight_decay: float = Field(0.0, ge=0)  # decoupled, of everything but the temperature
 
 
 class SacSettings(AlgorithmBase):
@@ -87,11 +88,16 @@ class PluginSettings(AlgorithmBase):
 class NetworkSettings(Section):
     """The network's body. Image leaves of an observation get a small convolutional encoder."""
 
-    name: Network = "mlp"  # mlp | package.module:attr
+    name: Network = "mlp"  # mlp | simba | package.module:attr
     hidden: tuple[PositiveInt, ...] = (256, 256)
+    critic_hidden: tuple[PositiveInt, ...] | None = None  # of critics and value networks; None: as `hidden`
     activation: Literal["relu", "tanh", "elu", "silu"] = "relu"
     image_features: int = Field(256, ge=1)
     layer_norm: bool = False
+
+    def of_critic(self) -> "NetworkSettings":
+        """The same for critics and value networks."""
+        return self if self.critic_hidden is None else self.model_copy(update={"hidden": self.critic_hidden})
 
 
 KNOWN_ALGORITHMS: dict[str, type[AlgorithmBase]] = {

@@ -9,7 +9,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 
-NETWORKS = ("mlp",)
+NETWORKS = ("mlp", "simba")
 SAMPLERS = ("prioritised", "uniform", "fifo")
 REMOVERS = ("fifo", "lowest_priority", "start_age", "version_age")
 WEIGHTS = ("none", "linear", "inclusion", "pool")

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from sojourn.experience import Columns
 from sojourn.kernels import kernel
-from sojourn.networks.bodies import ACTIVATIONS, EnsembleLinear, Mlp
+from sojourn.networks.bodies import Mlp
 from sojourn.networks.encoder import CLIP, Flat, ObservationEncoder
+from sojourn.networks.layers import ACTIVATIONS, EnsembleLinear
 from sojourn.networks.normaliser import SMALLEST_VARIANCE, RunningMoments
 
 Layer = Callable[[np.ndarray], np.ndarray]

@@ -33,6 +33,18 @@ def test_steps_equal_those_of_torchs_adam(max_norm):
         torch.testing.assert_close(mine, other)
 
 
+def test_weight_decay_is_that_of_torchs_adamw():
+    ours, theirs = parameters(), parameters()
+    optimiser, reference = Optimiser(ours, 0.01, None, 0.3), torch.optim.AdamW(theirs, lr=0.01, weight_decay=0.3, foreach=False)
+    for _ in range(20):
+        optimiser.minimise(loss_of(ours, 1.0))
+        reference.zero_grad()
+        loss_of(theirs, 1.0).backward()
+        reference.step()
+    for mine, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(mine, other)
+
+
 @pytest.mark.parametrize("scale", [torch.nan, torch.inf])
 def test_a_gradient_that_is_not_finite_changes_nothing_and_is_told(scale):
     ps = parameters()
