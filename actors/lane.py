@@ -13,10 +13,10 @@ from actors.segments import SegmentBuilder
 from actors.stacking import Observations
 from actors.waits import Waits
 from replay.client import LaneCounts, RunningAction
-from sojourn.columns import IDLE, Schema
+from sojourn.columns import Schema
 from sojourn.config.schema import EnvironmentSettings
 from sojourn.environments import read_extras
-from sojourn.experience import Columns, EndKind, Segment, Transition
+from sojourn.experience import IDLE, Columns, EndKind, Segment, Transition
 
 LISTED_FROM_S = 0.1  # younger actions are counted, not listed (design: microsecond steps cost nothing extra)
 _KINDS = tuple(EndKind)

@@ -19,8 +19,8 @@ from typing import NamedTuple
 import numpy as np
 
 from actors.outcomes import Beginning, Outcome
-from sojourn.columns import IDLE, Column, Schema
-from sojourn.experience import Columns
+from sojourn.columns import Column, Schema
+from sojourn.experience import IDLE, Columns
 
 _ACTION = struct.Struct("=d")
 _OUTCOME = struct.Struct("=ddd??")

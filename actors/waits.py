@@ -5,8 +5,7 @@ Pure state: no I/O, no clock (times are handed in). Used by one lane, by one thr
 
 from collections.abc import Callable
 
-from sojourn.columns import IDLE
-from sojourn.experience import Segment
+from sojourn.experience import IDLE, Segment
 
 
 class Waits:

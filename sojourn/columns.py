@@ -15,10 +15,9 @@ import numpy as np
 
 from sojourn.errors import ContractError, EnvironmentFault
 from sojourn.experience import Columns
+from sojourn.leaves import bound_from_json
 
 Scope = Literal["step", "episode"]
-IDLE = "idle_s"
-"""Extra column of runs with `objective: per_second`: seconds from an action's end to the start of its lane's next one."""
 
 
 @dataclass(frozen=True)
@@ -208,7 +207,7 @@ def space_from_json(spec: dict[str, Any]) -> gym.Space[Any]:
             return gym.spaces.MultiBinary(shape[0] if len(shape) == 1 else shape)
         case "Box":
             dtype, shape = np.dtype(spec["dtype"]), tuple(spec["shape"])
-            low, high = (np.broadcast_to(_bound_from_json(spec[side], dtype), shape) for side in ("low", "high"))
+            low, high = (np.broadcast_to(bound_from_json(spec[side], dtype), shape) for side in ("low", "high"))
             return gym.spaces.Box(low, high, shape, dtype.type)
     raise ContractError(f"unknown space type {spec['type']!r}")
 
@@ -220,7 +219,3 @@ def _bound_to_json(bound: np.ndarray) -> Any:
     if bound.size and (bound == bound.flat[0]).all():
         return scalar(bound.flat[0])
     return np.array([scalar(x) for x in bound.flat], dtype=object).reshape(bound.shape).tolist()
-
-
-def _bound_from_json(bound: Any, dtype: np.dtype[Any]) -> np.ndarray:
-    return np.array(bound, dtype=object).astype(dtype)

@@ -14,6 +14,8 @@ from typing import NamedTuple
 import numpy as np
 
 Columns = dict[str, np.ndarray]
+IDLE = "idle_s"
+"""Extra column of runs with `objective: per_second`: seconds from an action's end to the start of its lane's next one."""
 
 
 class EndKind(IntEnum):

@@ -6,6 +6,10 @@
 One outside the repository is named `package.module:attr` and is a subclass of `sojourn.algorithms.base.Algorithm`. No I/O.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import torch
 from torch import nn
 
@@ -14,11 +18,13 @@ from sojourn.algorithms.dqn import Dqn
 from sojourn.algorithms.ppo import Ppo
 from sojourn.algorithms.sac import Sac
 from sojourn.algorithms.vtrace import VTraceActorCritic
-from sojourn.columns import Schema
-from sojourn.config import Config
 from sojourn.errors import ConfigError
 from sojourn.networks.bodies import set_precision
 from sojourn.plugins import resolve
+
+if TYPE_CHECKING:
+    from sojourn.columns import Schema
+    from sojourn.config import Config
 
 __all__ = ["ALGORITHMS", "Acted", "Algorithm", "Policy", "TrainBatch", "Update", "build_algorithm", "build_policy"]
 

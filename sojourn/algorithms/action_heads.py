@@ -6,19 +6,24 @@ Pure torch and NumPy: no I/O; random numbers come from the generator handed in.
 Axes: N observations, D branches or dimensions, A choices of the largest branch, H hidden features.
 """
 
+from __future__ import annotations
+
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import gymnasium as gym
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from sojourn.algorithms.spaces import ContinuousActions, DiscreteActions
-from sojourn.columns import Schema, leaves
 from sojourn.experience import Columns
+from sojourn.leaves import leaves_of
+
+if TYPE_CHECKING:
+    from sojourn.columns import Schema
 
 EDGE = 1.0 - 1e-6  # a stored action from here on counts as lying on the bound: scaling it to [-1, 1] rounds
 LOG_STD_RANGE = (-5.0, 2.0)  # narrower ones would resolve the rounding of stored actions
@@ -176,8 +181,7 @@ class ClippedGaussianHead(ActionHead):
 
 def build_head(features: int, schema: Schema, algorithm: str, initial_std: float) -> ActionHead:
     """The head for a schema's actions. Raises ConfigError, naming the leaf, for actions that neither kind can serve."""
-    spaces = [leaf for _, leaf in leaves(schema.action_space, "action")]
-    if any(isinstance(leaf, gym.spaces.Box) for leaf in spaces):
+    if any(leaf.kind == "Box" for _, leaf in leaves_of(schema.action, "action")):
         return ClippedGaussianHead(features, schema, algorithm, initial_std)
     return BranchesHead(features, schema, algorithm)
 

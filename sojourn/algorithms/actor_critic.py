@@ -6,7 +6,9 @@ with it, has no part in it. Pure torch; no I/O.
 Axes: B segments, L steps, N = B * L.
 """
 
-from typing import ClassVar
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, cast
 
 import numpy as np
 import torch
@@ -16,10 +18,12 @@ from sojourn.algorithms.action_heads import BranchesHead, Distribution, build_he
 from sojourn.algorithms.base import Acted, Algorithm, Policy, StepFacts
 from sojourn.algorithms.objectives import StepObjective
 from sojourn.algorithms.optimiser import Optimiser
-from sojourn.columns import Schema
-from sojourn.config import Config
-from sojourn.config.algorithms import ActorCriticSettings
 from sojourn.networks import build_body
+
+if TYPE_CHECKING:
+    from sojourn.columns import Schema
+    from sojourn.config import Config
+    from sojourn.config.algorithms import ActorCriticSettings
 
 LARGEST_LOG_RATIO = 20.0  # e^20: beyond all clips, and finite
 
@@ -47,9 +51,9 @@ class ActorCriticPolicy(Policy):
 
     def __init__(self, config: Config, schema: Schema) -> None:
         super().__init__(config, schema)
-        assert isinstance(config.algorithm, ActorCriticSettings)
+        settings = cast("ActorCriticSettings", config.algorithm)
         self.body = build_body(self.encoder.out_features, config.network)
-        self.head = build_head(self.body.out_features, schema, config.algorithm.name, config.algorithm.initial_std)
+        self.head = build_head(self.body.out_features, schema, config.algorithm.name, settings.initial_std)
 
     def distribution(self, features: Tensor) -> Distribution:
         """For features float32[N, F]."""
@@ -89,8 +93,7 @@ class ActorCritic(Algorithm):
 
     def __init__(self, config: Config, schema: Schema, device: str, seed: int) -> None:
         super().__init__(config, schema, device, seed)
-        settings = config.algorithm
-        assert isinstance(settings, ActorCriticSettings)
+        settings = cast("ActorCriticSettings", config.algorithm)
         self._objective = StepObjective(config, settings)
         self._critic = ValueNetwork(self.policy.encoder.out_features, config).to(device)
         trained = [*self.policy.parameters(), *self._critic.parameters()]

@@ -6,11 +6,13 @@
 Torch and NumPy: no I/O, no clock. An algorithm draws from its own `generator`, a policy from the generator handed in.
 """
 
+from __future__ import annotations
+
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import torch
@@ -18,13 +20,15 @@ from torch import Tensor, nn
 
 from sojourn.algorithms.optimiser import Optimiser
 from sojourn.algorithms.tensors import differences, from_bytes, to_bytes
-from sojourn.columns import Schema
-from sojourn.config import Config
-from sojourn.config.schema import TableSettings
 from sojourn.errors import ConfigError, ContractError
 from sojourn.experience import Columns
 from sojourn.networks import FEW, ObservationEncoder, forward_pass
 from sojourn.networks.normaliser import RewardScale
+
+if TYPE_CHECKING:
+    from sojourn.columns import Schema
+    from sojourn.config import Config
+    from sojourn.config.schema import TableSettings
 
 
 @dataclass(frozen=True)

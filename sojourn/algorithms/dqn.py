@@ -7,7 +7,10 @@ stream (Tavakoli et al. 2018, arXiv 1711.08946); Discrete is the case of one bra
 Axes: B items, D branches, A choices of the largest branch.
 """
 
+from __future__ import annotations
+
 import copy
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
@@ -18,11 +21,13 @@ from sojourn.algorithms.base import Acted, Algorithm, Policy, TrainBatch, Update
 from sojourn.algorithms.optimiser import Optimiser
 from sojourn.algorithms.spaces import DiscreteActions
 from sojourn.algorithms.targets import TargetRule
-from sojourn.columns import Schema
-from sojourn.config import Config
-from sojourn.config.algorithms import DqnSettings
 from sojourn.errors import ConfigError
 from sojourn.networks import build_body
+
+if TYPE_CHECKING:
+    from sojourn.columns import Schema
+    from sojourn.config import Config
+    from sojourn.config.algorithms import DqnSettings
 
 
 def exploration(settings: DqnSettings, env_steps: int) -> float:
@@ -77,10 +82,9 @@ class DqnPolicy(Policy):
 
     def __init__(self, config: Config, schema: Schema) -> None:
         super().__init__(config, schema)
-        assert isinstance(config.algorithm, DqnSettings)
-        self._settings = config.algorithm
+        self._settings = cast("DqnSettings", config.algorithm)
         self.actions = DiscreteActions(schema, "dqn")
-        self.q = QNetwork(self.encoder.out_features, self.actions.sizes, config, dueling=config.algorithm.dueling)
+        self.q = QNetwork(self.encoder.out_features, self.actions.sizes, config, dueling=self._settings.dueling)
 
     def random(self, size: int, rng: np.random.Generator) -> Acted:
         index = rng.integers(self.actions.sizes, size=(size, len(self.actions.sizes)))
@@ -119,9 +123,8 @@ class Dqn(Algorithm):
 
     def __init__(self, config: Config, schema: Schema, device: str, seed: int) -> None:
         super().__init__(config, schema, device, seed)
-        assert isinstance(config.algorithm, DqnSettings)
         _check(config)
-        self._settings = config.algorithm
+        self._settings = cast("DqnSettings", config.algorithm)
         self._rule = TargetRule.of(config)
         self._target_encoder = self.policy.encoder.target_copy()
         self._target_q = copy.deepcopy(self.policy.q)

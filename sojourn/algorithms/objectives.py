@@ -9,16 +9,21 @@ Three objectives (docs/algorithms/vtrace.md, section "Objectives"):
 tau is from a step's start to the lane's next start: waits and resets are seconds too.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from sojourn.algorithms.targets import Objective, reward_factors, step_discounts
-from sojourn.columns import IDLE
-from sojourn.config import Config
-from sojourn.config.algorithms import ActorCriticSettings
+from sojourn.experience import IDLE
+
+if TYPE_CHECKING:
+    from sojourn.config import Config
+    from sojourn.config.algorithms import ActorCriticSettings
 
 
 class RewardRate(nn.Module):

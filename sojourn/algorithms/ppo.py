@@ -7,8 +7,11 @@ losses of its steps and stays outside of advantages and traces.
 Axes: B segments, L steps, N = B * L steps side by side, M steps of a minibatch.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor
@@ -17,10 +20,12 @@ from sojourn.algorithms.actor_critic import ActorCritic, clipped_ratio, ratio_of
 from sojourn.algorithms.advantages import gae, normalised
 from sojourn.algorithms.base import StepFacts, TrainBatch, Update
 from sojourn.algorithms.segments import Segments
-from sojourn.columns import Schema
-from sojourn.config import Config
-from sojourn.config.algorithms import PpoSettings
 from sojourn.errors import ConfigError
+
+if TYPE_CHECKING:
+    from sojourn.columns import Schema
+    from sojourn.config import Config
+    from sojourn.config.algorithms import PpoSettings
 
 
 def surrogate(ratio: Tensor, advantage: Tensor, clip: float) -> Tensor:
@@ -38,7 +43,7 @@ class Fixed:
     target: Tensor
     mask: Tensor
 
-    def at(self, index: Tensor) -> "Fixed":
+    def at(self, index: Tensor) -> Fixed:
         """Of the steps int64[M]."""
         columns = {name: column[index] for name, column in self.steps.columns.items()}
         steps = TrainBatch(columns, self.steps.loss_weight[index], self.steps.weight_of_values[index])
@@ -51,8 +56,7 @@ class Ppo(ActorCritic):
     def __init__(self, config: Config, schema: Schema, device: str, seed: int) -> None:
         """Raises ConfigError for a table that would hand out old steps, or a batch with fewer steps than minibatches."""
         super().__init__(config, schema, device, seed)
-        assert isinstance(config.algorithm, PpoSettings)
-        self._settings = config.algorithm
+        self._settings = cast("PpoSettings", config.algorithm)
         _check(config, self._settings)
 
     def update(self, batch: TrainBatch) -> Update:

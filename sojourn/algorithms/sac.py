@@ -8,7 +8,10 @@ trained by the critics' loss alone (Yarats et al. 2021, arXiv 1910.01741).
 Axes: B items, 2 critics, D action dimensions, F features.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
@@ -21,11 +24,13 @@ from sojourn.algorithms.objectives import RewardRate, start_to_start_s
 from sojourn.algorithms.optimiser import Optimiser
 from sojourn.algorithms.spaces import ContinuousActions
 from sojourn.algorithms.targets import TargetRule
-from sojourn.columns import Schema
-from sojourn.config import Config
-from sojourn.config.algorithms import SacSettings
 from sojourn.errors import ConfigError
 from sojourn.networks import EnsembleLinear, build_body
+
+if TYPE_CHECKING:
+    from sojourn.columns import Schema
+    from sojourn.config import Config
+    from sojourn.config.algorithms import SacSettings
 
 NEWEST = 16  # the reward rate is that of a batch's newest sixteenth: what older policies earned is another rate
 
@@ -118,8 +123,7 @@ class Sac(Algorithm):
 
     def __init__(self, config: Config, schema: Schema, device: str, seed: int) -> None:
         super().__init__(config, schema, device, seed)
-        settings = config.algorithm
-        assert isinstance(settings, SacSettings)
+        settings = cast("SacSettings", config.algorithm)
         dimensions, features = self.policy.actions.dimensions, self.policy.encoder.out_features
         _check(config, settings)
         self._rule = TargetRule.of(config)

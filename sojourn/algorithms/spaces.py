@@ -3,18 +3,23 @@
 Leaves of Dict and Tuple actions are concatenated in column order.  Axes: B items, D dimensions or branches.
 """
 
+from __future__ import annotations
+
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
-import gymnasium as gym
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sojourn.columns import Schema, leaves
 from sojourn.errors import ConfigError
 from sojourn.experience import Columns
+from sojourn.leaves import Leaf, leaves_of
+
+if TYPE_CHECKING:
+    from sojourn.columns import Schema
 
 
 @dataclass(frozen=True)
@@ -27,11 +32,12 @@ class _Part:
     columns: slice
 
 
-def _parts(spaces: list[tuple[str, gym.Space[Any]]], sizes: list[int]) -> list[_Part]:
+def _parts(leaves: list[tuple[str, Leaf]]) -> list[_Part]:
+    sizes = [math.prod(leaf.shape) for _, leaf in leaves]
     stops = np.cumsum(sizes).tolist()
     return [
-        _Part(name, np.dtype(leaf.dtype), tuple(leaf.shape or ()), slice(stop - size, stop))
-        for (name, leaf), size, stop in zip(spaces, sizes, stops, strict=True)
+        _Part(name, leaf.dtype, leaf.shape, slice(stop - size, stop))
+        for (name, leaf), size, stop in zip(leaves, sizes, stops, strict=True)
     ]
 
 
@@ -47,9 +53,9 @@ class ContinuousActions(nn.Module):
     def __init__(self, schema: Schema, algorithm: str) -> None:
         """Raises ConfigError, naming the leaf, unless every leaf is a bounded floating-point Box."""
         super().__init__()
-        spaces = list(leaves(schema.action_space, "action"))
-        boxes = [_bounded_box(name, leaf, algorithm) for name, leaf in spaces]
-        self._spaces = _parts(spaces, [box.low.size for box in boxes])
+        leaves = list(leaves_of(schema.action, "action"))
+        boxes = [_bounded_box(name, leaf, algorithm) for name, leaf in leaves]
+        self._spaces = _parts(leaves)
         self._low = np.concatenate([box.low.reshape(-1) for box in boxes]).astype(np.float32)
         self._high = np.concatenate([box.high.reshape(-1) for box in boxes]).astype(np.float32)
         self.dimensions = len(self._low)
@@ -71,8 +77,8 @@ class ContinuousActions(nn.Module):
         return {part.name: values[:, part.columns].astype(part.dtype).reshape(len(action), *part.shape) for part in self._spaces}
 
 
-def _bounded_box(name: str, leaf: gym.Space[Any], algorithm: str) -> gym.spaces.Box:
-    if not isinstance(leaf, gym.spaces.Box):
+def _bounded_box(name: str, leaf: Leaf, algorithm: str) -> Leaf:
+    if leaf.kind != "Box":
         raise ConfigError(f"{algorithm} needs continuous actions, but {name!r} is {leaf}; for discrete ones write algorithm: dqn")
     if not np.issubdtype(leaf.dtype, np.floating):
         raise ConfigError(f"{algorithm} needs floating-point actions, but {name!r} is {leaf}; wrap the environment")
@@ -94,11 +100,11 @@ class DiscreteActions(nn.Module):
     def __init__(self, schema: Schema, algorithm: str) -> None:
         """Raises ConfigError, naming the leaf, if one is continuous."""
         super().__init__()
-        spaces = list(leaves(schema.action_space, "action"))
-        branches = [_branches(name, leaf, algorithm) for name, leaf in spaces]
-        self._spaces = _parts(spaces, [len(sizes) for sizes, _ in branches])
-        self.sizes: list[int] = [int(size) for sizes, _ in branches for size in sizes]
-        self._start = np.concatenate([start for _, start in branches])
+        leaves = list(leaves_of(schema.action, "action"))
+        branches = [_branches(name, leaf, algorithm) for name, leaf in leaves]
+        self._spaces = _parts(leaves)
+        self.sizes: list[int] = [int(size) for leaf in branches for size in leaf.choices.flat]
+        self._start = np.concatenate([leaf.start.reshape(-1) for leaf in branches])
         self.register_buffer("start", torch.as_tensor(self._start), persistent=False)
 
     def indices(self, columns: Mapping[str, Tensor]) -> Tensor:
@@ -112,17 +118,7 @@ class DiscreteActions(nn.Module):
         return {part.name: values[:, part.columns].astype(part.dtype).reshape(len(index), *part.shape) for part in self._spaces}
 
 
-def _branches(name: str, leaf: gym.Space[Any], algorithm: str) -> tuple[np.ndarray, np.ndarray]:
-    """Choices and smallest value of each branch of a leaf, int64 each."""
-    match leaf:
-        case gym.spaces.Discrete():
-            return np.array([leaf.n], np.int64), np.array([leaf.start], np.int64)
-        case gym.spaces.MultiDiscrete():
-            return leaf.nvec.reshape(-1).astype(np.int64), leaf.start.reshape(-1).astype(np.int64)
-        case gym.spaces.MultiBinary():
-            size = int(np.prod(leaf.shape, dtype=np.int64))
-            return np.full(size, 2, np.int64), np.zeros(size, np.int64)
-        case _:
-            raise ConfigError(
-                f"{algorithm} needs discrete actions, but {name!r} is {leaf}; for continuous ones write algorithm: sac"
-            )
+def _branches(name: str, leaf: Leaf, algorithm: str) -> Leaf:
+    if leaf.kind == "Box":
+        raise ConfigError(f"{algorithm} needs discrete actions, but {name!r} is {leaf}; for continuous ones write algorithm: sac")
+    return leaf

@@ -6,14 +6,18 @@ Three switches are kept apart: how a step is discounted (`step_discounts`), wher
 Axes: B items, n steps of an item. Steps behind an early end are masked out.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor
 
-from sojourn.config import Config
+if TYPE_CHECKING:
+    from sojourn.config import Config
+
 
 Objective = Literal["per_attempt", "discounted_in_time", "per_second"]
 RewardTiming = Literal["start", "end", "spread"]
@@ -29,7 +33,7 @@ class TargetRule:
     reward_timing: RewardTiming
 
     @classmethod
-    def of(cls, config: Config) -> "TargetRule":
+    def of(cls, config: Config) -> TargetRule:
         """The rule that is configured."""
         return cls(config.algorithm.discount, config.objective, config.duration.time_unit_s, config.reward_timing)
 
@@ -54,7 +58,7 @@ def step_discounts(duration_s: Tensor, discount: float, time_unit_s: float, obje
     """
     if objective != "discounted_in_time":
         return torch.full_like(duration_s, discount)
-    return torch.pow(torch.as_tensor(discount, dtype=duration_s.dtype, device=duration_s.device), duration_s / time_unit_s)
+    return torch.pow(discount, duration_s / time_unit_s)
 
 
 def reward_factors(step_discount: Tensor, timing: RewardTiming) -> Tensor:

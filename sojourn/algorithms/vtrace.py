@@ -7,6 +7,10 @@ the ratio is in the advantage already, once.
 Axes: B segments, L steps, N = B * L steps side by side.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
 from torch import Tensor
 
 from sojourn.algorithms.actor_critic import ActorCritic, clipped_ratio, ratio_of, weighted_mean
@@ -14,9 +18,11 @@ from sojourn.algorithms.advantages import VTrace, normalised, v_trace
 from sojourn.algorithms.base import TrainBatch, Update
 from sojourn.algorithms.objectives import Worth
 from sojourn.algorithms.segments import Segments
-from sojourn.columns import Schema
-from sojourn.config import Config
-from sojourn.config.algorithms import VTraceSettings
+
+if TYPE_CHECKING:
+    from sojourn.columns import Schema
+    from sojourn.config import Config
+    from sojourn.config.algorithms import VTraceSettings
 
 
 class VTraceActorCritic(ActorCritic):
@@ -24,8 +30,7 @@ class VTraceActorCritic(ActorCritic):
 
     def __init__(self, config: Config, schema: Schema, device: str, seed: int) -> None:
         super().__init__(config, schema, device, seed)
-        assert isinstance(config.algorithm, VTraceSettings)
-        self._settings = config.algorithm
+        self._settings = cast("VTraceSettings", config.algorithm)
 
     def update(self, batch: TrainBatch) -> Update:
         self.learner_step += 1

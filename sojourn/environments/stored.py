@@ -4,9 +4,10 @@ from typing import Any
 
 import gymnasium as gym
 
-from sojourn.columns import IDLE, Column, Schema, space_columns, space_to_json, stacked_space
+from sojourn.columns import Column, Schema, space_columns, space_to_json, stacked_space
 from sojourn.config.schema import Config, EnvironmentSettings
 from sojourn.errors import EnvironmentFault
+from sojourn.experience import IDLE
 
 
 def schema_of(environment: gym.Env[Any, Any], config: Config, settings: EnvironmentSettings) -> Schema:

@@ -5,17 +5,21 @@ A body from outside the repository is a callable `(in_features, settings, copies
 Axes: B items, C copies, I inputs.
 """
 
+from __future__ import annotations
+
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from sojourn.config.algorithms import NetworkSettings
 from sojourn.errors import ConfigError
 from sojourn.networks.layers import ACTIVATIONS, Body, EnsembleLayerNorm, EnsembleLinear
 from sojourn.networks.simba import Simba
 from sojourn.plugins import resolve
+
+if TYPE_CHECKING:
+    from sojourn.config.algorithms import NetworkSettings
 
 
 class Mlp(Body):

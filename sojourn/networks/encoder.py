@@ -5,21 +5,25 @@ any other Box                        flattened, float32             MultiDiscret
 Dict, Tuple                          their leaves, concatenated     MultiBinary     float32
 """
 
+from __future__ import annotations
+
 import copy
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING
 
-import gymnasium as gym
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sojourn.columns import Schema, leaves
-from sojourn.config.algorithms import NetworkSettings
 from sojourn.errors import ConfigError
+from sojourn.leaves import Leaf, leaves_of
 from sojourn.networks.images import ImageEncoder
 from sojourn.networks.normaliser import RunningMoments
+
+if TYPE_CHECKING:
+    from sojourn.columns import Schema
+    from sojourn.config.algorithms import NetworkSettings
 
 CLIP = 10.0  # a normalised value further from the mean than so many standard deviations is cut there, as is usual
 
@@ -67,15 +71,14 @@ class ObservationEncoder(nn.Module):
     def __init__(self, schema: Schema, settings: NetworkSettings, *, normalise: bool) -> None:
         """Raises ConfigError for a space without any number."""
         super().__init__()
-        stored = dict(leaves(schema.observation_space, "observation"))
-        seen = dict(leaves(schema.policy_observation_space, "observation"))
-        self._suffixes = [name.removeprefix("observation") for name in seen]
-        built = [_leaf_encoder(leaf, stored[name], settings, normalise) for name, leaf in seen.items()]
+        stored = dict(leaves_of(schema.observation, "observation"))
+        self._suffixes = [name.removeprefix("observation") for name in stored]
+        built = [_leaf_encoder(leaf.stacked(schema.frame_stack), leaf, settings, normalise) for leaf in stored.values()]
         self.leaf_encoders = nn.ModuleList(encoder for encoder, _ in built)
         self.out_features = sum(features for _, features in built)
         if self.out_features == 0:
             raise ConfigError(
-                f"the observation space {schema.observation_space} holds no number: wrap the environment, a constant will do"
+                f"the observation space {', '.join(map(str, stored.values()))} holds no number: wrap the environment, a constant will do"
             )
 
     @property
@@ -93,7 +96,7 @@ class ObservationEncoder(nn.Module):
         parts = [encoder(columns[name + suffix]) for encoder, suffix in zip(self.leaf_encoders, self._suffixes, strict=True)]
         return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
 
-    def target_copy(self) -> "ObservationEncoder":
+    def target_copy(self) -> ObservationEncoder:
         """A copy with parameters of its own that shares the running moments."""
         shared = {id(module): module for module in self.modules() if isinstance(module, RunningMoments)}
         return copy.deepcopy(self, memo=shared)
@@ -106,22 +109,13 @@ class ObservationEncoder(nn.Module):
                 encoder.moments.observe(x.reshape(len(x), -1).to(torch.float32), weight)
 
 
-def _leaf_encoder(
-    leaf: gym.Space[Any], stored: gym.Space[Any], settings: NetworkSettings, normalise: bool
-) -> tuple[nn.Module, int]:
+def _leaf_encoder(leaf: Leaf, stored: Leaf, settings: NetworkSettings, normalise: bool) -> tuple[nn.Module, int]:
     """The encoder of one leaf and how many features it gives. stored: the leaf without stacked frames."""
-    match leaf:
-        case gym.spaces.Box() if leaf.dtype == np.uint8 and len(stored.shape or ()) >= 2:
-            assert stored.shape is not None
-            return (
-                ImageEncoder(leaf.shape, stored.shape, float(leaf.high.max()), settings.image_features),
-                settings.image_features,
-            )
-        case gym.spaces.Discrete():
-            encoder: Flat | OneHot = OneHot(np.array([leaf.n]), np.array([leaf.start]))
-        case gym.spaces.MultiDiscrete():
-            encoder = OneHot(leaf.nvec, leaf.start)
-        case _:
-            floats = isinstance(leaf, gym.spaces.Box) and np.issubdtype(leaf.dtype, np.floating)
-            encoder = Flat(leaf.shape or (), normalise and floats)
+    if leaf.kind == "Box" and leaf.dtype == np.uint8 and len(stored.shape) >= 2:
+        features = settings.image_features
+        return ImageEncoder(leaf.shape, stored.shape, float(leaf.high.max()), features), features
+    if leaf.kind in ("Discrete", "MultiDiscrete"):
+        encoder: Flat | OneHot = OneHot(leaf.choices, leaf.start)
+    else:
+        encoder = Flat(leaf.shape, normalise and leaf.kind == "Box" and np.issubdtype(leaf.dtype, np.floating))
     return encoder, encoder.features

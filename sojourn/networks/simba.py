@@ -6,14 +6,19 @@ Its running normalisation of observations is `environment.normalise_observation`
 Axes: B items, C copies, I inputs, H hidden units.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
-from sojourn.config.algorithms import NetworkSettings
 from sojourn.errors import ConfigError
 from sojourn.networks.layers import Body, EnsembleLayerNorm, EnsembleLinear
+
+if TYPE_CHECKING:
+    from sojourn.config.algorithms import NetworkSettings
 
 EXPANSION = 4  # a block's inner layer is so many times as wide (section 4.1)
 

@@ -7,9 +7,9 @@ from actors.lane import Lane
 from actors.outcomes import Beginning, Outcome
 from actors.slot_wire import SlotWire
 from actors.stacking import Observations
-from sojourn.columns import IDLE, Column, Schema
+from sojourn.columns import Column, Schema
 from sojourn.config.schema import EnvironmentSettings
-from sojourn.experience import EndKind, Segment
+from sojourn.experience import IDLE, EndKind, Segment
 
 SCHEMA = Schema(
     {"type": "Box", "shape": [1], "dtype": "float32", "low": "-inf", "high": "inf"},

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from learners.rerun import Rerun
-from sojourn.columns import IDLE, Column, Schema, space_to_json
+from sojourn.columns import Column, Schema, space_to_json
+from sojourn.experience import IDLE
 
 BOX = gym.spaces.Box(-1.0, 1.0, (3,), np.float32)
 SEEN_AND_FELT = gym.spaces.Dict(

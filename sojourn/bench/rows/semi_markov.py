@@ -25,11 +25,11 @@ from sojourn.bench.row import Row, Size
 from sojourn.bench.shares import take
 from sojourn.bench.verdict import Claim
 from sojourn.bench.world import BEGIN_S, DEADLINE_S, World, eventually
-from sojourn.columns import IDLE, Column, Schema, space_to_json
+from sojourn.columns import Column, Schema, space_to_json
 from sojourn.config import Config
 from sojourn.config.algorithms import VTraceSettings
 from sojourn.errors import DeadlineError
-from sojourn.experience import EndKind, Segment
+from sojourn.experience import IDLE, EndKind, Segment
 
 STATES, ACTIONS = 5, 2
 NEXT = np.array(  # [state, action, next state]
