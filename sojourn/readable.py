@@ -36,5 +36,15 @@ def number(value: float | None) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
+def size(size_bytes: int) -> str:
+    """0.3 KB, 45 KB, 1.2 MB, 3.4 GB."""
+    value = size_bytes / 1e3
+    for unit in ("KB", "MB"):
+        if value < 1000:
+            return f"{value:.0f} {unit}" if value >= 10 else f"{value:.1f} {unit}"
+        value /= 1000
+    return f"{value:.1f} GB"
+
+
 def share(value: float | None) -> str:
     return "-" if value is None else f"{100 * value:.0f} %"

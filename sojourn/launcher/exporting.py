@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from replay.open_table import OpenTable, open_table
+from sojourn.readable import size
 from sojourn.run_folder import run_config
 
 
@@ -34,7 +35,8 @@ def _parquet(run_folder: Path, folder: Path, name: str) -> Exported:
 
     with open_table(run_folder, name) as table:
         files = write_parquet(table, folder)
-        return _told(table, f"{len(files)} files, {_megabytes(sum(file.stat().st_size for file in files))} MB")
+        written = size(sum(file.stat().st_size for file in files))
+        return _told(table, f"{len(files)} file{'s' if len(files) > 1 else ''}, {written}")
 
 
 def _minari(run_folder: Path, folder: Path, name: str) -> Exported:
@@ -51,7 +53,3 @@ def _minari(run_folder: Path, folder: Path, name: str) -> Exported:
 
 def _told(table: OpenTable, *lines: str) -> Exported:
     return Exported(table.name, table.steps, table.missing_rows, lines)
-
-
-def _megabytes(size_bytes: int) -> str:
-    return f"{size_bytes / 1e6:,.1f}"

@@ -105,6 +105,7 @@ def test_a_live_and_an_ended_run_export_the_same_and_the_examples_read_it(here, 
 
     assert live[0] == ended[0] == 0, live[2] + ended[2]
     assert live[1].splitlines()[0] == "live  300 steps of table replay"
+    assert re.fullmatch(r"  1 file, [\d.]+ KB", live[1].splitlines()[1])
     rows = rows_in("exported")
     assert rows.equals(rows_in("live"))
     assert set(rows["actor"].to_pylist()) == {"actor-0", "actor-1"}

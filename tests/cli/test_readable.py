@@ -2,7 +2,7 @@
 
 import pytest
 
-from sojourn.readable import count, number, rate, seconds, share
+from sojourn.readable import count, number, rate, seconds, share, size
 
 
 @pytest.mark.parametrize(
@@ -26,6 +26,10 @@ from sojourn.readable import count, number, rate, seconds, share
         (number(-12_139.4), "-12,139"),
         (number(0.123456), "0.1235"),
         (share(0.126), "13 %"),
+        (size(300), "0.3 KB"),
+        (size(45_400), "45 KB"),
+        (size(1_234_567), "1.2 MB"),
+        (size(3_400_000_000), "3.4 GB"),
     ],
 )
 def test_numbers_are_written_for_people(written, text):
