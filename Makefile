@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format proto mutants clean
+.PHONY: help setup demo test test-gpu bench-gpu check format proto mutants clean
 
 MINUTES ?= 3
 # Return of HalfCheetah after three minutes on two idle cores; 12,139 after 1,000,000 steps.
@@ -60,6 +60,18 @@ demo: $(KERNELS)  ## Pendulum solved in a minute, then HalfCheetah for MINUTES, 
 test: $(KERNELS)  ## every test; fixed seeds, at most 8 minutes on 2 cores
 	@folder=$$(mktemp -d -t sj.XXXXXX) && trap 'rm -rf "$$folder"' EXIT && \
 		TMPDIR="$$folder" $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+
+# A machine with a GPU may have its own torch, no network and nothing that could be set up: then PYTHON=python3, and only build/ is written.
+GPU_PYTHON = $(or $(PYTHON),$(BIN)/python)
+GPU_CACHES = PYTHONDONTWRITEBYTECODE=1 TORCHINDUCTOR_CACHE_DIR=$(CURDIR)/build/gpu/inductor TRITON_CACHE_DIR=$(CURDIR)/build/gpu/triton
+
+test-gpu:  ## what needs a GPU, tested; sets nothing up (PYTHON=python3)
+	@devices=$$($(GPU_PYTHON) -c 'import torch; print(torch.cuda.device_count())'); if test $$devices = 0; \
+		then echo "test-gpu: torch sees no CUDA device here: nothing is tested"; \
+		else $(GPU_CACHES) $(GPU_PYTHON) -m pytest -c tests/gpu/pytest.ini tests/gpu; fi
+
+bench-gpu:  ## updates a second on a GPU, in every way, beside Stable-Baselines3's; sets nothing up (PYTHON=python3)
+	@$(GPU_CACHES) $(GPU_PYTHON) -m benchmarks.gpu
 
 check: $(STAMP)  ## format, lint, types, import contracts, generated code
 	@$(BIN)/ruff format --check .

@@ -16,18 +16,32 @@ SMALLEST_PRIORITY = 1e-6  # an item of priority 0 would never be drawn again (Sc
 _ALIGNMENT = 64
 
 
-def train_batch(batch: Batch, device: torch.device, *, policy_only: bool = False) -> TrainBatch:
+def train_batch(
+    batch: Batch, device: torch.device, *, policy_only: bool = False, stream: torch.cuda.Stream | None = None
+) -> TrainBatch:
     """The columns of a batch and its weights on a device.
 
-    policy_only: the factor "duration" is left out of the weight of value losses.
+    policy_only: the factor "duration" is left out of the weight of value losses.  stream: see `on_device`.
     """
-    return on_device(batch.columns, batch.loss_weight, value_weight(batch) if policy_only else None, device)
+    return on_device(batch.columns, batch.loss_weight, value_weight(batch) if policy_only else None, device, stream)
 
 
-def on_device(columns: Columns, loss_weight: np.ndarray, value_weight: np.ndarray | None, device: torch.device) -> TrainBatch:
+def copying_stream(device: torch.device) -> torch.cuda.Stream | None:
+    """A stream to copy batches on beside the updates; None where the device is no GPU."""
+    return torch.cuda.Stream(device) if device.type == "cuda" else None  # type: ignore[no-untyped-call]
+
+
+def on_device(
+    columns: Columns,
+    loss_weight: np.ndarray,
+    value_weight: np.ndarray | None,
+    device: torch.device,
+    stream: torch.cuda.Stream | None = None,
+) -> TrainBatch:
     """Columns [B, ...] and weights float32[B] on a device, float64 as float32.
 
     All travel in one piece of memory, pinned where the device is a GPU, so there is one copy to it a batch.
+    stream: of the device, on which it is copied while the update before goes on; None: behind that.
     """
     arrays = {**columns, "loss_weight": loss_weight}
     if value_weight is not None:
@@ -37,9 +51,20 @@ def on_device(columns: Columns, loss_weight: np.ndarray, value_weight: np.ndarra
     for name, (place, dtype) in places.items():
         view = host[place].numpy().view(dtype).reshape(arrays[name].shape)
         np.copyto(view, arrays[name], casting="same_kind")
-    there = host.to(device, non_blocking=True)
+    there = _copied(host, device, stream)
     tensors = {name: there[place].view(_TORCH[dtype.name]).reshape(arrays[name].shape) for name, (place, dtype) in places.items()}
-    return TrainBatch(tensors, tensors.pop("loss_weight"), tensors.pop("value_weight", None))
+    return TrainBatch(tensors, tensors.pop("loss_weight"), tensors.pop("value_weight", None), there)
+
+
+def _copied(host: Tensor, device: torch.device, stream: torch.cuda.Stream | None) -> Tensor:
+    """The same bytes on a device, for whatever is asked of it from now on. Waits for nothing."""
+    with torch.cuda.stream(stream):
+        there = host.to(device, non_blocking=True)
+    if stream is not None:
+        usual = torch.cuda.current_stream(device)
+        usual.wait_stream(stream)
+        there.record_stream(usual)
+    return there
 
 
 def value_weight(batch: Batch) -> np.ndarray:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from learners import random_state
-from learners.batches import LatePriorities, train_batch
+from learners.batches import LatePriorities, copying_stream, train_batch
 from learners.checkpoints import Checkpoint, Checkpoints
 from learners.duration_measures import DurationMeasures
 from learners.lineage import LearnerLineage
@@ -22,6 +22,7 @@ from learners.table_cuts import TableCuts
 from replay.client import LearnerConnection
 from sojourn.algorithms import Algorithm
 from sojourn.algorithms.base import weighs_policy_only
+from sojourn.algorithms.captured import updates_of
 from sojourn.checkpoint_folders import folder_name
 from sojourn.checkpoint_requests import CheckpointRequests, Made
 from sojourn.chosen_cut import ShardCut
@@ -77,6 +78,8 @@ class Learner:
         self._consumes, self._policy_only = table.consume, weighs_policy_only(table)
         self._measures = LearnerMeasures(parts.metrics)
         self._durations = DurationMeasures(parts.metrics, table, parts.schema.task_column)
+        self._update = updates_of(parts.algorithm, parts.device, capture=self._settings.cuda_graphs)
+        self._copying = copying_stream(parts.device)
         self._priorities = LatePriorities(parts.device)
         self._drawn: list[Batch] = []
         self._versions: list[tuple[int, int]] = []
@@ -128,8 +131,8 @@ class Learner:
 
     def _learn(self, batch: Batch) -> None:
         started_s = self._clock()
-        there = train_batch(batch, self._parts.device, policy_only=self._policy_only)
-        update = self._parts.algorithm.update(there)
+        there = train_batch(batch, self._parts.device, policy_only=self._policy_only, stream=self._copying)
+        update = self._update(there)
         if ready := self._priorities.exchange(batch, update.priority):
             self._parts.connection.update_priorities(ready)
         if self._parts.lineage is not None:

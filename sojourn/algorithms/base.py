@@ -46,11 +46,13 @@ class TrainBatch:
     columns: by the names of `sojourn.experience.Batch`.  loss_weight: float32[B], multiplies every sample's losses.
     value_weight: float32[B], multiplies losses of value functions in its place where the duration weight applies to the policy
     alone; None elsewhere.
+    memory: uint8[bytes], of which all these tensors are views; None where each has memory of its own.
     """
 
     columns: Mapping[str, Tensor]
     loss_weight: Tensor
     value_weight: Tensor | None = None
+    memory: Tensor | None = None
 
     def __getitem__(self, name: str) -> Tensor:
         return self.columns[name]
@@ -62,6 +64,24 @@ class TrainBatch:
     def weight_of_values(self) -> Tensor:
         """float32[B]: what the losses of value functions are multiplied by."""
         return self.loss_weight if self.value_weight is None else self.value_weight
+
+    @property
+    def in_one_piece(self) -> Tensor:
+        """All of it as uint8[bytes]. Raises ValueError where each tensor has memory of its own."""
+        if self.memory is None:
+            raise ValueError("this batch lies in several pieces of memory; learners.batches.on_device makes one of one piece")
+        return self.memory
+
+    def in_place_of(self, memory: Tensor) -> TrainBatch:
+        """The same tensors in another piece of memory, uint8[bytes], that has the same contents."""
+
+        def moved(tensor: Tensor) -> Tensor:
+            start = tensor.data_ptr() - self.in_one_piece.data_ptr()
+            return memory[start : start + tensor.nbytes].view(tensor.dtype).view(tensor.shape)
+
+        columns = {name: moved(tensor) for name, tensor in self.columns.items()}
+        value_weight = None if self.value_weight is None else moved(self.value_weight)
+        return TrainBatch(columns, moved(self.loss_weight), value_weight, memory)
 
 
 def weighs_policy_only(table: TableSettings) -> bool:
@@ -187,9 +207,11 @@ class Algorithm(ABC):
     learner_step: updates so far, skipped ones included.  generator: the source of all its random numbers.
     parts: everything besides the policy and the generator that learning goes on from, by name; a checkpoint holds them.
     items: the kinds of table items that it can learn from.
+    capturable: whether every update has the device do the same, whatever the learner step and the values of the batch.
     """
 
     items: ClassVar[tuple[str, ...]] = ("transition",)
+    capturable: ClassVar[bool] = False
 
     def __init__(self, config: Config, schema: Schema, device: str, seed: int) -> None:
         """At learner step 0. Raises ConfigError where the algorithm does not fit the spaces or the table."""

@@ -11,7 +11,7 @@ Axes: B items, 2 critics, D action dimensions, F features.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, ClassVar, cast
 
 import numpy as np
 import torch
@@ -120,6 +120,7 @@ class Sac(Algorithm):
     """Order of an update: critics, actor against the new critics, temperature, target average."""
 
     policy: SacPolicy
+    capturable: ClassVar[bool] = True
 
     def __init__(self, config: Config, schema: Schema, device: str, seed: int) -> None:
         super().__init__(config, schema, device, seed)

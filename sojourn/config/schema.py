@@ -189,6 +189,7 @@ class LearnerSettings(Section):
     device: str = Field("auto", pattern=DEVICE)  # auto | cpu | cuda | cuda:N
     threads: int = Field(1, ge=1)
     precision: Literal["float32", "bfloat16"] = "float32"  # that hidden layers multiply in; parameters are float32
+    cuda_graphs: bool = False  # on a GPU: an update is launched by one call; sac
     batch_size: int = Field(256, ge=1)
     prefetch: int = Field(16, ge=1)  # batches asked for ahead of use
     batches_per_message: int = Field(8, ge=1, le=64)

@@ -8,6 +8,7 @@ import torch
 from gymnasium import spaces
 
 from sojourn.algorithms import TrainBatch, build_algorithm, build_policy
+from sojourn.algorithms.captured import updates_of
 from sojourn.algorithms.dqn import QNetwork, exploration, q_of, td_loss
 from sojourn.config.algorithms import DqnSettings
 from sojourn.errors import ConfigError
@@ -166,3 +167,13 @@ def test_reward_per_second_is_refused_with_what_to_write_instead(make_config, ma
     schema = make_schema(spaces.Box(-1.0, 1.0, (3,)), spaces.Discrete(2))
     with pytest.raises(ConfigError, match="write per_attempt or discounted_in_time"):
         build_algorithm(make_config(algorithm="dqn", objective="per_second"), schema, "cpu", 0)
+
+
+def test_updates_that_differ_from_one_to_the_next_are_not_captured(make_config, make_schema):
+    """Targets are renewed now and then."""
+    algorithm = build_algorithm(
+        make_config(algorithm="dqn"), make_schema(spaces.Box(-1.0, 1.0, (3,)), spaces.Discrete(3)), "cpu", 0
+    )
+    with pytest.raises(ConfigError, match=r"learners\.cuda_graphs: false"):
+        updates_of(algorithm, torch.device("cuda"), capture=True)
+    assert updates_of(algorithm, torch.device("cpu"), capture=True) == algorithm.update

@@ -3,9 +3,11 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 import torch
 
 from learners.batches import SMALLEST_PRIORITY, LatePriorities, train_batch
+from sojourn.algorithms import TrainBatch
 
 CPU = torch.device("cpu")
 
@@ -75,3 +77,21 @@ def test_priorities_that_are_not_finite_are_left_out(make_batch):
     assert update.shard.tolist() == [0, 0]
     late.exchange(make_batch(), torch.full((4,), torch.nan))
     assert late.take() is None
+
+
+def test_a_batch_in_one_piece_is_the_same_in_another_one(make_batch):
+    """As a captured update reads every batch from the same place."""
+    first, second = (train_batch(make_batch(seed=seed), CPU, policy_only=True) for seed in (1, 2))
+    place = first.in_one_piece.clone()
+    there = first.in_place_of(place)
+    place.copy_(second.in_one_piece)
+    assert set(there.columns) == set(second.columns)
+    for name, column in second.columns.items():
+        assert torch.equal(there[name], column)
+    assert torch.equal(there.loss_weight, second.loss_weight)
+    assert torch.equal(there.weight_of_values, second.weight_of_values)
+
+
+def test_a_batch_of_several_pieces_is_refused_where_one_is_needed():
+    with pytest.raises(ValueError, match="several pieces"):
+        _ = TrainBatch({}, torch.ones(4)).in_one_piece
