@@ -83,7 +83,7 @@ class Run:
         self.folder, self.config, self.schema = folder, config, schema
         self._threads = ThreadPoolExecutor(8)
         self._stops: list[tuple[threading.Event, Future[None]]] = []
-        self._sequence = self._episode = 0
+        self._sequence = self._episode = self._crashes = 0
         shards = range(config.replay.shards)
         for shard in shards:
             self._start("replay", replay.role.run, config, index=shard)
@@ -94,18 +94,26 @@ class Run:
         services = ["parameters-0", *(f"replay-{shard}" for shard in shards)]
         eventually(lambda: all((folder / "roles" / f"{name}.json").exists() for name in services))
         self.watcher = Watcher(self.parameters, run_id="run", client_id="actor-0")
-        self._actors = [
-            ActorConnection(
-                address,
-                run_id="run",
-                client_id=f"actor-{shard}",
-                schema=schema,
-                fleet=config.actors,
-                buffer_bytes=1 << 20,
-                metrics=Metrics("actor"),
-            )
-            for shard, address in enumerate(self.shards)
-        ]
+        self._actors = [self._actor(shard) for shard in shards]
+
+    def _actor(self, shard: int) -> ActorConnection:
+        return ActorConnection(
+            self.shards[shard],
+            run_id="run",
+            client_id=f"actor-{shard}",
+            schema=self.schema,
+            fleet=self.config.actors,
+            buffer_bytes=1 << 20,
+            metrics=Metrics("actor"),
+        )
+
+    def crash(self) -> None:
+        """All actors end without a word, and new lives begin, which cuts the lanes of the old ones."""
+        for actor in self._actors:
+            actor.abandon()
+        self._actors = [self._actor(shard) for shard in range(len(self.shards))]
+        self._sequence = self._episode = 0
+        self._crashes += 1
 
     def insert(self, steps: int, end: str = "") -> None:
         """Random experience for every shard; one item a step but for the last, which waits for its successor.
@@ -113,7 +121,7 @@ class Run:
         end: "terminated" or "truncated" ends the episode behind it.
         """
         for shard, actor in enumerate(self._actors):
-            seed = self._sequence + 1_000_000 * shard
+            seed = self._sequence + 1_000_000 * shard + 10_000_000 * self._crashes
             actor.insert(random_segment(self._sequence, steps, seed, self.schema, self._episode, end))
             assert actor.drain(DEADLINE_S)
         self._sequence += steps + bool(end)

@@ -1,4 +1,4 @@
-"""Every algorithm, objective, weight and normaliser is repeated bit by bit, on batches of several replay shards and over two lives."""
+"""Every algorithm, objective, weight and normaliser is repeated bit by bit, on batches of several replay shards, over two lives of learner and actors."""
 
 import shutil
 from collections.abc import Callable
@@ -96,6 +96,7 @@ def test_a_learner_of_two_shards_is_repeated_bit_by_bit(make_run: Callable[..., 
     for end in ("terminated", "truncated", ""):
         run.insert(120, end)
     run.learn(12)
+    run.crash()
     run.insert(150, "terminated")
     run.insert(150)
     run.learn(24)
