@@ -21,7 +21,7 @@ from replay.sample_stream import Draw, Message, SampleStream
 from sojourn.experience import Columns, SampleInfo
 
 NEARLY_ONE = 1.0 - 1e-9  # an offset that batch_size - offset cannot round up to 1
-RULE_COLUMNS = frozenset(("stratum", "start_s", "start_age_s", "lag", "episode_elapsed_s"))
+RULE_COLUMNS = ("stratum", "start_s", "start_age_s", "lag", "episode_elapsed_s")
 PATIENCE_S = 1.0  # a connected shard that sends nothing for so long is left out until it sends again
 
 
@@ -190,7 +190,7 @@ def sample_info(draw: Draw, shard: int, share: float, table_items: float) -> Sam
         shard=_filled(size, "uint32", shard),
         draw_id=_filled(size, "uint64", draw.draw_id),
         redelivered=_filled(size, "bool", draw.redelivered),
-        rule={name: info[name] for name in info.keys() & RULE_COLUMNS},
+        rule={name: info[name] for name in RULE_COLUMNS if name in info},
     )
 
 

@@ -1,6 +1,6 @@
 """How likely was it that an action of this length could be seen at all? Survival curves from starts and ends.
 
-Pure NumPy: no I/O, no clock, no randomness. Two estimators of G(x), the chance that an action of length x is not cut off:
+Pure: no I/O, no clock, no randomness. Two estimators of G(x), the chance that an action of length x is not cut off:
 `remaining_window` from the windows that starts had left, `censoring_time` (Kaplan-Meier) from running, crashed and aborted
 actions. `duration_law` is the Kaplan-Meier curve of durations themselves. Weights are 1 / G (docs/duration.md).
 
@@ -13,7 +13,9 @@ from functools import cached_property
 
 import numpy as np
 
-CELLS_A_TIME = 16  # of the table that replaces searches: where times are evenly spread, few cells have two
+from replay.step_search import fill_cells, look_up
+
+CELLS_A_TIME = 16  # of the curve's search: where times are evenly spread, few cells have two
 NEARLY = 1e-9  # an action that ended exactly at the end of its window was seen, whatever rounding says
 
 
@@ -73,64 +75,34 @@ class SurvivalCurve:
     survival: np.ndarray
     log_variance: np.ndarray
 
-    @cached_property
-    def inverse(self) -> tuple[np.ndarray, np.ndarray]:
-        """1 / P(T >= x) of each step, never infinite, and its relative standard error: float64[M + 1] each."""
-        return 1.0 / np.maximum(self.survival, self.least), np.sqrt(self.log_variance)
-
     def inverse_at(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """`inverse` at x. A little generous about ties: what was seen could be seen, so its own start counts."""
-        step = self._steps_below(x)
-        weight, error = self.inverse
-        return weight.take(step), error.take(step)
+        """1 / P(T >= x), never infinite, and its relative standard error: float64[N] each.
 
-    def _steps_below(self, x: np.ndarray) -> np.ndarray:
-        """np.searchsorted(self._seen[:-1], x, side="left"), a fifth of the time: searching mispredicts every other comparison.
-
-        A time in a cell below that of x is smaller and one in a cell above is larger, since cells rise with their times. So the
-        answer is the count of lower cells, and one more where the next time is smaller than x as well: then it is in x's cell.
+        A little generous about ties: what was seen could be seen, so its own start counts.
         """
-        steps = self._below.take(self._cells(x))
-        if np.minimum.reduce(steps, initial=0) < 0:  # a cell of several times: where they lie close, beyond most of what is asked
-            shared = np.flatnonzero(steps < 0)
-            steps[shared] = np.searchsorted(self._seen[:-1], x[shared], side="left")
-        steps += self._seen.take(steps) < x
-        return steps
+        found, (first, scale) = np.empty((2, len(x))), self._cells
+        look_up(np.ascontiguousarray(x, np.float64), self._seen, first, scale, self._inverse, found)
+        return found[0], found[1]
+
+    @cached_property
+    def _inverse(self) -> np.ndarray:
+        """Of each step, float64[M + 1, 2]: side by side, since both are asked for together."""
+        return np.stack([1.0 / np.maximum(self.survival, self.least), np.sqrt(self.log_variance)], axis=1)
 
     @cached_property
     def _seen(self) -> np.ndarray:
-        """The longest that is counted to each time, and one that is never reached. float64[M + 1]."""
-        return np.append((self.time + NEARLY) / (1.0 - NEARLY), np.inf)
+        """The longest that is counted to each time. float64[M]."""
+        return (self.time + NEARLY) / (1.0 - NEARLY)
 
     @cached_property
-    def _below(self) -> np.ndarray:
-        """How many times lie in lower cells, -1 for a cell to search in: with several in it, or where there is but one cell.
-
-        int32[cells]: half of a core's cache at most.
-        """
-        mine = np.bincount(self._cells(self._seen[:-1]), minlength=self._last_cell + 1)
-        return np.where(mine > (1 if self._scale[0] else 0), -1, np.cumsum(mine) - mine).astype(np.int32)
-
-    def _cells(self, x: np.ndarray) -> np.ndarray:
-        """Number of the cell of each x: equal ones up to the last time, another one behind it. It never falls as x rises."""
-        scale, end = self._scale
-        place = np.maximum(x, 0.0)
-        np.fmin(place, end, out=place)  # what is no number is behind all times
-        place *= scale
-        cells: np.ndarray = place.astype(np.int32)
-        return cells
-
-    @property
-    def _last_cell(self) -> int:
-        return CELLS_A_TIME * len(self.time)
-
-    @cached_property
-    def _scale(self) -> tuple[float, float]:
-        """Cells per unit of time, 0 if all is one cell; and a time in the last cell."""
-        if len(self.time) == 0 or not NEARLY < self.time[-1] < np.inf:
-            return 0.0, 1.0
-        scale = (self._last_cell - 1) / float(self._seen[-2])
-        return scale, (self._last_cell + 0.5) / scale
+    def _cells(self) -> tuple[np.ndarray, float]:
+        """For `look_up`: cells up to the last time, and one behind it; one for all where times have no end. Cells per unit of time."""
+        apart = len(self.time) > 0 and NEARLY < self.time[-1] < np.inf
+        cells = CELLS_A_TIME * len(self.time) if apart else 0
+        scale = (cells - 1) / float(self._seen[-1]) if apart else 0.0
+        first = np.zeros(cells + 2, np.int64)
+        fill_cells(self._seen, scale, first)
+        return first, scale
 
     def at(self, x: np.ndarray) -> np.ndarray:
         """P(T >= x): float64, same shape as x."""

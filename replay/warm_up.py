@@ -5,6 +5,7 @@ import numpy as np
 
 from replay.arrow import decode_chunk, encode_chunk
 from replay.store import Store
+from replay.survival import remaining_window
 from sojourn.columns import Column, Schema, space_to_json
 from sojourn.config.schema import LimiterSettings, TableSettings
 from sojourn.experience import Segment
@@ -38,6 +39,15 @@ def exercise() -> None:
         store.facts(name, now_s=9.0)
     store.take_dirty_pages()
     store.close_stream(("warm-up", 1), now_s=10.0)
+    _look_up(np.ones(1))
+
+
+def _look_up(x: np.ndarray) -> None:
+    """As a learner does: in columns of several shards together, and in those of a message, which nobody may write to."""
+    curve = remaining_window(np.ones(1))
+    curve.inverse_at(x)
+    x.setflags(write=False)
+    curve.inverse_at(x)
 
 
 def _schema() -> Schema:
