@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-gpu bench-gpu check format proto mutants clean
+.PHONY: help setup demo test test-gpu bench-gpu check format proto bench-peers mutants clean
 
 MINUTES ?= 3
 # Return of HalfCheetah after three minutes on two idle cores; 12,139 after 1,000,000 steps.
@@ -88,6 +88,10 @@ format: $(STAMP)  ## format and sort imports
 PROTO_OUT ?= .
 proto: $(STAMP)  ## regenerate protos/*_pb2* from protos/*.proto
 	@$(BIN)/python -m grpc_tools.protoc -I. --python_out=$(PROTO_OUT) --pyi_out=$(PROTO_OUT) --grpc_python_out=$(PROTO_OUT) protos/*.proto
+
+BENCHES ?=
+bench-peers: $(KERNELS)  ## other programs at the same work, beside ours; environments of their own in build/peers, 8 GB (BENCHES="replay")
+	@TORCH_INDEX=$(TORCH_INDEX) $(BIN)/python -m benchmarks.peers $(BENCHES)
 
 # What plants the mistakes; apart from .venv, since nothing else needs it.
 MUTMUT := mutmut==3.8.1 libcst==1.9.0
