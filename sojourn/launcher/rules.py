@@ -20,14 +20,14 @@ class Standing:
 
 
 def reason_to_end(config: Config, standing: Standing) -> str | None:
-    """The first rule of `run` and `learners` that says the run is over, in words; None while it goes on."""
+    """The first rule of `run` and `learners` that says the run is over, in words that name the key; None while it goes on."""
     run, learners = config.run, config.learners
     if run.target_return is not None and standing.return_mean is not None and standing.return_mean >= run.target_return:
-        return f"an evaluation reached {standing.return_mean:.1f}, the target is {run.target_return:g}"
+        return f"an evaluation reached {standing.return_mean:.1f}, run.target_return={run.target_return:g}"
     if standing.env_steps >= run.env_steps:
-        return f"{standing.env_steps:,} environment steps were accepted"
+        return f"{standing.env_steps:,} environment steps were accepted, run.env_steps={run.env_steps}"
     if learners.steps is not None and standing.learner_step >= learners.steps:
-        return f"{standing.learner_step:,} learner steps were made"
+        return f"{standing.learner_step:,} learner steps were made, learners.steps={learners.steps}"
     if run.minutes is not None and standing.elapsed_s >= 60 * run.minutes:
         return f"its time has passed, run.minutes={run.minutes:g}"
     return None

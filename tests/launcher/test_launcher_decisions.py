@@ -84,10 +84,10 @@ def test_services_that_run_elsewhere_are_not_started() -> None:
     [
         (Standing(), None),
         (Standing(env_steps=999, learner_step=49, elapsed_s=119.0, return_mean=-201.0), None),
-        (Standing(env_steps=1000), "1,000 environment steps"),
-        (Standing(learner_step=50), "50 learner steps"),
+        (Standing(env_steps=1000), "1,000 environment steps were accepted, run.env_steps=1000"),
+        (Standing(learner_step=50), "50 learner steps were made, learners.steps=50"),
         (Standing(elapsed_s=120.0), "run.minutes=2"),
-        (Standing(return_mean=-200.0), "reached -200.0, the target is -200"),
+        (Standing(return_mean=-200.0), "reached -200.0, run.target_return=-200"),
     ],
 )
 def test_a_run_ends_by_the_first_rule_that_holds(standing: Standing, words: str | None) -> None:
