@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from sojourn.bench.between import write_between
 from sojourn.bench.learning import CASES, Case, Course
 from sojourn.bench.three_arms import REWARDS
 
@@ -86,9 +87,7 @@ def _paired(values: Sequence[float]) -> tuple[float, float]:
 
 def write(page: Path, courses: Sequence[Course]) -> None:
     """Put tables and statements between the page's two marks."""
-    before, _, rest = page.read_text().partition(BEGIN)
-    _, _, after = rest.partition(END)
-    page.write_text(f"{before}{BEGIN}\n\n{section(by_case(courses))}\n{END}{after}")
+    write_between(page, BEGIN, END, section(by_case(courses)))
 
 
 def section(grouped: ByCase) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from sojourn.bench.between import write_between
 from sojourn.bench.duration import Outcome
 from sojourn.bench.row import Row
 from sojourn.bench.verdict import Verdict
@@ -16,9 +17,7 @@ def write(page: Path, rows: Mapping[str, Row], outcomes: Sequence[Outcome]) -> N
     """Put the table of full-size outcomes, the latest of each row, between the page's two marks."""
     latest = {outcome.row: outcome for outcome in outcomes if not outcome.quick}
     sections = [_section(row, latest[name]) for name, row in rows.items() if name in latest]
-    before, _, rest = page.read_text().partition(BEGIN)
-    _, _, after = rest.partition(END)
-    page.write_text(f"{before}{BEGIN}\n\n" + "\n".join(sections) + f"\n{END}{after}")
+    write_between(page, BEGIN, END, "\n".join(sections))
 
 
 def _section(row: Row, outcome: Outcome) -> str:

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from replay.client import LaneCounts, LearnerConnection
+from sojourn.bench.between import write_between
 from sojourn.bench.measured import Measured, here
 from sojourn.bench.world import DEADLINE_S, RUN_ID, World, eventually
 from sojourn.config.load import dump_config
@@ -191,11 +192,8 @@ def append(results: Path, price: Price) -> None:
 
 def write(page: Path, found: Sequence[Price]) -> None:
     """Put a table of the prices between the page's two marks, if it has them."""
-    before, begin, rest = page.read_text().partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if begin and end:
-        source = f"`{COMMAND}`, {found[0].machine}, {found[0].version}, {found[0].date}"
-        page.write_text(f"{before}{BEGIN}\n\n{HEADING}" + "".join(map(line, found)) + f"\n{source}\n\n{END}{after}")
+    source = f"`{COMMAND}`, {found[0].machine}, {found[0].version}, {found[0].date}"
+    write_between(page, BEGIN, END, f"{HEADING}{''.join(map(line, found))}\n{source}\n")
 
 
 def line(price: Price) -> str:

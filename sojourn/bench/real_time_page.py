@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from sojourn.bench.between import write_between
 from sojourn.bench.real_scenes import SCENES
 from sojourn.bench.real_time import CASES, RealCourse
 
@@ -18,9 +19,7 @@ BySeed = Mapping[int, RealCourse]
 
 def write(page: Path, courses: Sequence[RealCourse]) -> None:
     """Put the section between the page's two marks."""
-    before, _, rest = page.read_text().partition(BEGIN)
-    _, _, after = rest.partition(END)
-    page.write_text(f"{before}{BEGIN}\n\n{section(courses)}\n{END}{after}")
+    write_between(page, BEGIN, END, section(courses))
 
 
 def section(courses: Sequence[RealCourse]) -> str:

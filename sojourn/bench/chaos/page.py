@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
 
+from sojourn.bench.between import write_between
 from sojourn.bench.chaos.rows import Row
 from sojourn.bench.chaos.run import Trial
 
@@ -19,9 +20,7 @@ def write(page: Path, rows: Mapping[str, Row], trials: Sequence[Trial]) -> None:
     """Put the table of full-size trials between the page's two marks."""
     full = [trial for trial in trials if not trial.quick]
     lines = [line(row, mine) for name, row in rows.items() if (mine := [trial for trial in full if trial.row == name])]
-    before, _, rest = page.read_text().partition(BEGIN)
-    _, _, after = rest.partition(END)
-    page.write_text(f"{before}{BEGIN}\n\n{HEADING}{''.join(lines)}\n{_sources(full)}\n{END}{after}")
+    write_between(page, BEGIN, END, f"{HEADING}{''.join(lines)}\n{_sources(full)}")
 
 
 def line(row: Row, trials: Sequence[Trial]) -> str:
