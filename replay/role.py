@@ -5,9 +5,12 @@ import threading
 from pathlib import Path
 
 from replay.server import ReplayServer
+from sojourn.allocator import keep_freed_memory
 from sojourn.metrics import Metrics
 from sojourn.roles import RoleContext
 from sojourn.shard_list import read_shard_list
+
+FREED_BYTES = 64 << 20  # that are kept for the next messages
 
 
 def run(context: RoleContext) -> None:
@@ -15,6 +18,7 @@ def run(context: RoleContext) -> None:
 
     Raises ConfigError, UnavailableError (no Redis, a taken port) or ContractError (another service has taken the shard over).
     """
+    keep_freed_memory(FREED_BYTES)
     metrics = Metrics("replay")
     wanted = context.config.metrics
     metrics_port = metrics.serve(wanted.host, wanted.port)

@@ -16,7 +16,7 @@ from replay.shard import Shard, row_bytes
 from sojourn.errors import ContractError, SojournError, ValidationError
 
 MOST_BATCHES = 64  # in one message, whatever the client asks for
-MOST_BYTES = 32 << 20  # of one message, if its batches are smaller
+MOST_BYTES = 1 << 20  # of one message, if its batches are smaller: what is gathered is then still in the caches when it is sent
 LARGEST_BATCH_BYTES = 1 << 30  # gRPC ends at 2 GiB, and what a batch takes is not known exactly before it is drawn
 
 

@@ -1,14 +1,12 @@
 """How is a process set up that learns on the CPU? Threads, the library that multiplies matrices, freed memory. Changes the whole process."""
 
-import ctypes
 from pathlib import Path
 
 import torch
 
-_M_TRIM_THRESHOLD = -1  # malloc.h
-_M_MMAP_THRESHOLD = -3
-MMAP_BYTES = 32 << 20  # the largest that glibc accepts
-TRIM_BYTES = 1 << 30
+from sojourn.allocator import keep_freed_memory
+
+FREED_BYTES = 1 << 30  # that are kept
 SIDE = 256
 FINER_THAN_BFLOAT16 = 1.0 + 2.0**-12
 _MATMUL = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
@@ -17,20 +15,8 @@ _MATMUL = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
 def set_up(threads: int) -> None:
     """Once, before the first update; whoever repeats updates bit by bit calls it too."""
     torch.set_num_threads(threads)
-    keep_freed_memory()
+    keep_freed_memory(FREED_BYTES)
     choose_products()
-
-
-def keep_freed_memory() -> bool:
-    """Tell the C library's allocator to keep what is freed. Returns whether it listens (glibc does).
-
-    An update on the CPU takes and frees some megabytes. By default glibc hands such pieces back to the kernel at once and takes them
-    anew: 1,070 page faults an update of SAC with 256 x 256 networks and batch 256, 1.8 of 10 ms.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is None:
-        return False
-    return bool(mallopt(_M_MMAP_THRESHOLD, MMAP_BYTES)) and bool(mallopt(_M_TRIM_THRESHOLD, TRIM_BYTES))
 
 
 def choose_products() -> str:

@@ -7,11 +7,13 @@ from contextlib import contextmanager
 import numpy as np
 
 from replay.client import LearnerConnection
+from sojourn.allocator import keep_freed_memory
 from sojourn.bench.load.shards import RUN_ID
 from sojourn.config import Config
 from sojourn.experience import PriorityUpdate
 from sojourn.roles import fixed_address
 
+FREED_BYTES = 1 << 30  # as in sojourn/algorithms/processor.py
 SAMPLE_S = 30.0
 WARM_UP_S = 0.2  # until as many batches are on their way as may be
 
@@ -46,7 +48,8 @@ class Drawing:
 
 @contextmanager
 def drawing(target: str, config: Config, table: str) -> Iterator[Drawing]:
-    """A learner's connection that draws from a table as `config.learners` says."""
+    """A learner's connection that draws from a table as `config.learners` says, in a process that is set up as a learner's is."""
+    keep_freed_memory(FREED_BYTES)
     learner = LearnerConnection(
         [fixed_address(target)],
         run_id=RUN_ID,
