@@ -95,10 +95,10 @@ def _connect(
     leaving: threading.Event,
 ) -> ActorConnection | None:
     """Say hello to the shard of this life; None if the actor was told to stop before the shard answered."""
-    addresses = context.replay_shards().addresses
+    shards = context.replay_shards()
     try:
         return ActorConnection(
-            addresses[home],
+            shards.addresses[home],
             run_id=context.run_id,
             client_id=context.name,
             schema=schema,
@@ -111,7 +111,7 @@ def _connect(
             metrics=metrics,
             stop=leaving,
             give_up=context.stop,
-            shards=dict(enumerate(addresses)),
+            shards=shards.here,
         )
     except UnavailableError:
         if context.stop.is_set():

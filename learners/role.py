@@ -74,7 +74,7 @@ def _connect(context: RoleContext, metrics: Metrics) -> LearnerConnection:
         total_env_steps=config.run.env_steps,
         metrics=metrics,
         seed=lane_seed(config.run.seed, "learner draws", context.index, 0, 0),
-        addresses_now=(lambda: context.replay_shards().addresses) if context.shards else None,
+        shards_now=context.shards,
     )
 
 

@@ -4,7 +4,7 @@ Blocks for the answers. A shard that is down, or has no durable tier, keeps nobo
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 
@@ -26,11 +26,11 @@ class Wanted:
     learned: Sequence[Batch]
 
 
-def cut_all(shards: Sequence[tuple[Link, Courier]], wanted: Wanted, within_s: float) -> tuple[ShardCut, ...]:
-    """What each shard says, in the order of their numbers."""
-    asked = [_ask(courier, number, wanted) if link.connected else None for number, (link, courier) in enumerate(shards)]
+def cut_all(shards: Mapping[int, tuple[Link, Courier]], wanted: Wanted, within_s: float) -> tuple[ShardCut, ...]:
+    """What each shard says. shards: by number."""
+    asked = {number: _ask(courier, number, wanted) if link.connected else None for number, (link, courier) in shards.items()}
     until_s = time.monotonic() + within_s
-    return tuple(_answer(number, answer, until_s, within_s) for number, answer in enumerate(asked))
+    return tuple(_answer(number, answer, until_s, within_s) for number, answer in asked.items())
 
 
 def draws_of(batch: Batch, shard: int) -> list[int]:

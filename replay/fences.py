@@ -78,6 +78,9 @@ class Fences:
     def closed_streams(self) -> list[Stream]:
         return [stream for stream, fence in self._fences.items() if fence.closed]
 
+    def open_streams(self) -> list[Stream]:
+        return [stream for stream, fence in self._fences.items() if not fence.closed]
+
     def open_new(self, client_id: str, last_incarnation: int, now_us: int) -> Stream:
         """Grant a new life: above every one the shard or the client knows, and near the clock so that it is so on other shards."""
         incarnation = max(self.newest(client_id) + 1, last_incarnation + 1, now_us)

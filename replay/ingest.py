@@ -77,7 +77,16 @@ class Ingest:
             if stream[0] == client_id and stream[1] < incarnation:
                 call.fail(ContractError(f"incarnation {stream[1]} of {client_id} was replaced by {incarnation}"))
         for stream in self._shard.fences.open_before(client_id, incarnation):
-            self._push(Waiting(stream, None, self._shard.clock.now_s(), final=True))
+            self.finish(stream)
+
+    def finish(self, stream: Stream) -> None:
+        """A life is over without a last message: the lanes that it left open are cut."""
+        self._push(Waiting(stream, None, self._shard.clock.now_s(), final=True))
+
+    @property
+    def idle(self) -> bool:
+        """Nobody inserts, and nothing waits."""
+        return not (self._calls or self._queue or self._committing)
 
     def open_calls(self) -> int:
         return len(self._calls)

@@ -7,6 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
@@ -29,7 +30,7 @@ from sojourn.config.schema import LearnerSettings, TableSettings
 from sojourn.errors import DeadlineError, SojournError, UnavailableError
 from sojourn.experience import Batch, PriorityUpdate
 from sojourn.metrics import Metrics
-from sojourn.roles import Address
+from sojourn.roles import Address, ReplayShards
 from sojourn.rpc import CONTRACT_VERSION
 
 LOOK_S = 0.1  # how often a waiting sample() looks at what nobody announces: a shard that is late
@@ -52,6 +53,12 @@ class _Shard:
     def is_expected(self) -> bool:
         """Whether it has yet to say what it knows, and is not known to be away."""
         return not self.answered and (self.link.connected or not self.link.tried)
+
+    def leave(self, facts: TableFacts) -> None:
+        """It has left the run with these counts: they stand, and nobody is to be reached."""
+        self.answered = True
+        self.stream.leave(facts)
+        self.link.close()
 
     def close(self) -> None:
         """Say the last words, waiting shortly; first what was consumed, since leases end with the stream."""
@@ -85,11 +92,11 @@ class LearnerConnection:
         token: str = "",
         seed: int = 0,
         now_s: Callable[[], float] = time.monotonic,
-        addresses_now: Callable[[], Sequence[Address]] | None = None,
+        shards_now: Callable[[], ReplayShards] | None = None,
     ) -> None:
         """Connects in the background; batches have `learner.batch_size` items for this rank.
 
-        addresses_now: looked at every 2 s where shards can be added: those behind the ones that are known already.
+        shards_now: looked at every 2 s where shards can be added or leave the run.
 
         now_s: a clock that runs as the services' do, to bring the start times of several shards together; waits are on the
         monotonic clock.
@@ -124,8 +131,9 @@ class LearnerConnection:
         self._shards = [self._connect_to(address, len(addresses)) for address in addresses]
         self._source = self._make_source()
         self._closed = threading.Event()
-        self._following = threading.Thread(target=self._follow, args=(addresses_now,), name=f"{client_id} shards", daemon=True)
-        if addresses_now is not None:
+        self._following = threading.Thread(target=self._follow, args=(shards_now,), name=f"{client_id} shards", daemon=True)
+        if shards_now is not None:
+            self._take_in(shards_now())
             self._following.start()
 
     def _make_source(self) -> WholeBatches | AcrossShards:
@@ -134,18 +142,35 @@ class LearnerConnection:
             return WholeBatches(streams)
         return AcrossShards(streams, self._batch_size, self._rng)
 
-    def _follow(self, addresses_now: Callable[[], Sequence[Address]]) -> None:
-        """Connect to shards that are new, until the end. Rows of a draw that was begun are let go with the former source."""
+    def _follow(self, shards_now: Callable[[], ReplayShards]) -> None:
+        """Look which shards there are, until the end."""
         while not self._closed.wait(NEW_SHARDS_EVERY_S):
-            try:
-                addresses = addresses_now()
-            except UnavailableError:
-                continue
-            for address in addresses[len(self._shards) :]:
-                added = self._connect_to(address, len(addresses))
+            with suppress(UnavailableError):
+                self._take_in(shards_now())
+
+    def _take_in(self, shards: ReplayShards) -> None:
+        """Connect to shards that are new or back; keep the counts of those that are gone.
+
+        Rows of a draw that was begun are let go with the former source.
+        """
+        for number, address in enumerate(shards.addresses):
+            known = self._shards[number] if number < len(self._shards) else None
+            if known is None or (known.stream.gone and number not in shards.gone):
+                added = self._connect_to(address, len(shards.addresses))
                 with self._arrived:
-                    self._shards.append(added)
+                    self._shards[number : number + 1] = [added]
                     self._source = self._make_source()
+        for number, counts in shards.gone.items():
+            if not self._shards[number].stream.gone:
+                told = counts.table(self._table)
+                self._shards[number].leave(
+                    TableFacts(
+                        self._table,
+                        env_steps=counts.env_steps,
+                        inserted_items=told.inserted_items,
+                        sampled_items=told.sampled_items,
+                    )
+                )
 
     def schema(self, timeout_s: float) -> Schema:
         """The schema in force; waits until an actor has said hello anywhere. Raises DeadlineError if none has in time."""
@@ -214,7 +239,8 @@ class LearnerConnection:
 
     def cut(self, wanted: Wanted, within_s: float) -> tuple[ShardCut, ...]:
         """Have the tables of all shards cut for a checkpoint, behind everything that was said before. Blocks for the answers."""
-        return cut_all([(shard.link, shard.courier) for shard in self._shards], wanted, within_s)
+        here = {number: shard for number, shard in enumerate(self._shards) if not shard.stream.gone}
+        return cut_all({number: (shard.link, shard.courier) for number, shard in here.items()}, wanted, within_s)
 
     def report(self, learner_step: int, policy_version: int = 0) -> None:
         """Tell the shards how far the learner is: with the next request, at once if it has published a new version."""
@@ -306,7 +332,7 @@ class LearnerConnection:
             self._arrived.notify_all()
 
     def _shards_down(self) -> int:
-        return sum(not shard.link.connected for shard in self._shards)
+        return sum(not (shard.link.connected or shard.stream.gone) for shard in self._shards)
 
     def _may_draw(self) -> bool:
         """Whether samples, granted ones included, stay below ratio x inserts summed over the shards. One shard sees to it itself."""

@@ -4,7 +4,7 @@ A live run's services are asked, an ended run's files are read. One chunk (about
 service nor the reader grows with the table.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -18,9 +18,9 @@ from replay.table_columns import TableColumns
 from sojourn.columns import Schema
 from sojourn.config import Config
 from sojourn.errors import ConfigError, UnavailableError
-from sojourn.roles import Address, replay_addresses
+from sojourn.roles import Address, replay_shards
 from sojourn.run_folder import locked, read_run, run_config
-from sojourn.shard_list import read_shard_list
+from sojourn.shard_list import ShardList, read_shard_list
 
 
 class OpenShard(Protocol):
@@ -43,6 +43,15 @@ class LiveShard:
 
     def rows(self, schema: Schema, table: str) -> Iterator[ExportedRows]:
         return exported_rows(self.address, schema, table)
+
+
+class GoneShard:
+    """One that was empty and has left the run."""
+
+    schema_json = b""
+
+    def rows(self, schema: Schema, table: str) -> Iterator[ExportedRows]:
+        return iter(())
 
 
 class OpenTable:
@@ -111,7 +120,13 @@ def open_table(run_folder: Path, table: str = "") -> Iterator[OpenTable]:
 
 
 def _live(config: Config, run_folder: Path) -> list[Opening]:
-    return [partial(live_shard, address) for address in replay_addresses(config, run_folder)]
+    shards = replay_shards(config, run_folder)
+    return _by_number(len(shards.addresses), {shard: partial(live_shard, address) for shard, address in shards.here.items()})
+
+
+@contextmanager
+def gone_shard() -> Iterator[GoneShard]:
+    yield GoneShard()
 
 
 @contextmanager
@@ -120,6 +135,10 @@ def live_shard(address: Address) -> Iterator[LiveShard]:
 
 
 def _stored(config: Config, run_folder: Path, run_id: str) -> list[Opening]:
-    listed = read_shard_list(run_folder)
-    shards = range(listed.known if listed else config.replay.shards)
-    return [partial(stored_shard, config, run_folder, run_id, shard) for shard in shards]
+    listed = read_shard_list(run_folder) or ShardList(config.replay.shards, config.replay.shards)
+    return _by_number(listed.known, {shard: partial(stored_shard, config, run_folder, run_id, shard) for shard in listed.here})
+
+
+def _by_number(known: int, here: Mapping[int, Opening]) -> list[Opening]:
+    """Of all shards, those that have left the run as well."""
+    return [here.get(shard, gone_shard) for shard in range(known)]

@@ -18,7 +18,7 @@ from replay.stored_shard import stored_shard
 from sojourn.columns import Schema
 from sojourn.config import Config
 from sojourn.errors import ConfigError, ContractError
-from sojourn.roles import Address, replay_addresses
+from sojourn.roles import Address, replay_shards
 from sojourn.rpc import channel_options
 from sojourn.run_folder import locked
 
@@ -42,7 +42,8 @@ def origins(run_folder: Path, config: Config, run_id: str, keys: Iterable[int], 
 def _kept(run_folder: Path, config: Config, run_id: str, keys: Sequence[int], shard: int) -> list[Lineage]:
     with locked(run_folder) as ended:
         if not ended or config.replay.addresses:
-            return live_origins(replay_addresses(config, run_folder)[shard], config.learners.table, keys)
+            here = replay_shards(config, run_folder).here
+            return live_origins(here[shard], config.learners.table, keys) if shard in here else []
         with stored_shard(config, run_folder, run_id, shard) as stored:
             return stored.origins(Schema.from_json(stored.schema_json), keys) if stored.schema_json else []
 

@@ -10,6 +10,7 @@ carry one hash tag, `{sojourn:<run_id>:<shard>}`, so that they live on one node 
     <tag>:clients   hash     `<client>/<incarnation>` -> JSON: host, environment, seed (lineage)
     <tag>:pages     hash     page name -> packed bytes of the latest snapshot
     <tag>:packs     stream   small chunks put together (replay/packs.py)
+    <tag>:budget    string   bytes that the shard's chunks may take, for others who use the same server
     <tag>:damaged   hash     `<first row number>-0 <h | b | k>` -> bytes of an entry that was not what had been stored
 
 and those of cuts (replay/cuts.py).
@@ -41,6 +42,7 @@ CONNECT_TIMEOUT_S = 1.0
 ANSWER_TIMEOUT_S = 10.0
 CONFIRM_TIMEOUT_MS = 5_000
 LOADING_LOOK_S = 0.05
+SCANNED_AT_ONCE = 1_000
 
 
 class RedisStore:
@@ -117,6 +119,29 @@ class RedisStore:
         with translated(self.url):
             await self._client.config_set("auto-aof-rewrite-min-size", 2 * table_bytes)
 
+    async def claim_budget(self, memory_bytes: int) -> dict[str, int]:
+        """Say how many bytes this shard may take. Returns what every shard on this server has said, by the tag of its keys."""
+        said = {}
+        with translated(self.url):
+            await self._client.set(self.key("budget"), memory_bytes)
+            async for name in self._client.scan_iter(match="{sojourn:*}:budget", count=SCANNED_AT_ONCE):
+                said[name.decode().removesuffix(":budget")] = int(await self._client.get(name) or 0)
+        return said
+
+    async def release_budget(self) -> None:
+        """This shard takes nothing here."""
+        with translated(self.url):
+            await self._client.unlink(self.key("budget"))
+
+    async def rewrite_file(self) -> None:
+        """Have a server of our own write its append-only file anew, without what was deleted, and wait for it."""
+        with translated(self.url):
+            await self._client.bgrewriteaof()
+            about = await self._client.info("persistence")
+            while about["aof_rewrite_in_progress"] or about["aof_rewrite_scheduled"]:
+                await asyncio.sleep(LOADING_LOOK_S)
+                about = await self._client.info("persistence")
+
     async def settings(self) -> ServerSettings:
         """What durability depends on. ConfigError if the server does not tell."""
         with translated(self.url):
@@ -147,6 +172,8 @@ class RedisStore:
         """
         with translated(self.url):
             await self._client.set(self.key("owner"), self.owner, nx=True)
+            if self._required is not None:
+                await self._client.set(self.key("budget"), self._required[1])
             owner = int(await self._client.get(self.key("owner")))
         await self._check_again()
         if owner != self.owner:

@@ -2,6 +2,7 @@
 
 No I/O but the wait between two looks. A retired shard has no inserts to evict by; an item leaves once it is as old as the oldest item
 of a full ring would have been: the age of the oldest at retirement x capacity / items. Tables that consume keep all until it is consumed.
+A shard that is empty leaves the run (replay/departure.py).
 """
 
 import asyncio
@@ -9,6 +10,8 @@ import logging
 import math
 from collections.abc import Callable
 
+from replay.departure import end_silent_lives, is_spent
+from replay.ingest import Ingest
 from replay.shard import Shard
 
 LOG = logging.getLogger("sojourn.replay")
@@ -16,11 +19,20 @@ LOG = logging.getLogger("sojourn.replay")
 LOOK_S = 1.0
 
 
-async def follow(shard: Shard, retired: Callable[[], bool | None]) -> None:
-    """For ever, once a second: be retired, or not, as wanted (None: as it is), and let items leave."""
+async def follow(shard: Shard, ingest: Ingest, retired: Callable[[], bool | None]) -> None:
+    """Once a second: be retired, or not, as wanted (None: as it is), and let items leave.
+
+    Returns once the shard is to be retired and has nothing left; it takes nothing more from then on.
+    """
     while True:
-        obey(shard, retired())
+        wanted = retired()
+        obey(shard, wanted)
         look(shard, shard.clock.now_s())
+        if wanted:
+            end_silent_lives(shard, ingest, shard.clock.now_s())
+            if is_spent(shard, ingest):
+                LOG.info("shard %d is empty and leaves the run", shard.index)
+                return ingest.stop_taking()
         await asyncio.sleep(LOOK_S)
 
 

@@ -1,28 +1,38 @@
 """One replay shard as a role of a run: serves until told to stop, and says where."""
 
 import asyncio
+import logging
 import threading
 from pathlib import Path
 
+from replay.departure import final_counts
 from replay.server import ReplayServer
 from sojourn.allocator import keep_freed_memory
+from sojourn.errors import ConfigError
 from sojourn.metrics import Metrics
 from sojourn.roles import RoleContext
-from sojourn.shard_list import read_shard_list
+from sojourn.shard_list import leave_counts, read_shard_list
 
 FREED_BYTES = 64 << 20  # that are kept for the next messages
+LOG = logging.getLogger("sojourn.replay")
 
 
 def run(context: RoleContext) -> None:
-    """Serve shard `context.index` until `context.stop` is set, then drain.
+    """Serve shard `context.index` until `context.stop` is set or the shard leaves the run, then drain.
 
-    Raises ConfigError, UnavailableError (no Redis, a taken port) or ContractError (another service has taken the shard over).
+    Raises ConfigError, UnavailableError (no Redis, a taken port) or ContractError (another service has taken the shard over). A shard that
+    a running run is to get and cannot have returns, and is tried again: the run goes on with those that it has.
     """
     keep_freed_memory(FREED_BYTES)
     metrics = Metrics("replay")
     wanted = context.config.metrics
     metrics_port = metrics.serve(wanted.host, wanted.port)
-    asyncio.run(_serve(context, metrics, f"{wanted.host}:{metrics_port}"))
+    try:
+        asyncio.run(_serve(context, metrics, f"{wanted.host}:{metrics_port}"))
+    except ConfigError as error:
+        if not is_awaited(context.run_folder, context.index):
+            raise
+        LOG.error("replay shard %d cannot be had: %s", context.index, error)
 
 
 async def _serve(context: RoleContext, metrics: Metrics, metrics_at: str) -> None:
@@ -40,14 +50,29 @@ async def _serve(context: RoleContext, metrics: Metrics, metrics_at: str) -> Non
         await server.serve(on_this_loop(context.stop))
     finally:
         await server.close()
-        if context.stop.is_set():
+        if context.stop.is_set() or server.has_left:
             await server.stop_embedded()
+    if server.has_left:
+        try:
+            leave_counts(context.run_folder, context.index, final_counts(server.shard))
+        except OSError as error:
+            LOG.warning(
+                "replay shard %d is empty and starts again, since nobody can be told what it has counted: %s",
+                context.index,
+                error,
+            )
 
 
 def is_retired(run_folder: Path, index: int) -> bool | None:
-    """Whether the run's list says that this shard takes no inserts; None where there is no list."""
+    """Whether the run's list says that this shard takes no inserts; None where there is no list, or the shard is not in it (yet)."""
     listed = read_shard_list(run_folder)
-    return None if listed is None else index >= listed.taking
+    return None if listed is None or index not in listed.here else index >= listed.taking
+
+
+def is_awaited(run_folder: Path, index: int) -> bool:
+    """Whether the run goes on without this shard, until it serves."""
+    listed = read_shard_list(run_folder)
+    return listed is not None and index not in listed.here
 
 
 def on_this_loop(stop: threading.Event) -> asyncio.Event:

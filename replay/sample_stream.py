@@ -94,6 +94,7 @@ class SampleStream:
         self.start_summary = StartSummary()
         self.start_log_number = 0
         self._closing = False
+        self.gone = False  # the shard has left the run
         self.messages = 0
         self.share = 1.0
         self.facts = TableFacts(name=table)
@@ -145,6 +146,13 @@ class SampleStream:
             self.facts = facts
             self.facts_count += 1
             self._arrived.notify_all()
+
+    def leave(self, facts: TableFacts) -> None:
+        """The shard has left the run with these counts; what it sent last is of items that are gone."""
+        with self._arrived:
+            self.gone = self._closing = True
+            self._queue.clear()
+            self.learned(facts)
 
     def close(self) -> None:
         """End the stream. Leases that were not consumed end with it, in their order."""

@@ -62,12 +62,13 @@ class ReplayServer:
         clock: Clock | None = None,
         retired: Callable[[], bool | None] = lambda: None,
     ) -> None:
-        """retired: asked once a second whether the shard is to be so; None: as it was told."""
+        """retired: asked once a second whether the shard is to be so; None: as it was told. Only one that is asked to leaves the run."""
         self._config = config
         self._run_folder = run_folder
         incarnation = int(time.time() * 1e6)
         self.shard = Shard(config, run_id=run_id, index=index, incarnation=incarnation, metrics=metrics, clock=clock or Clock())
         self._retired = retired
+        self._leaves = asyncio.Event()
         self._tier: DurableTier | None = None
         self._work: asyncio.Task[None] | None = None
         self._ingest = Ingest(self.shard)
@@ -104,13 +105,22 @@ class ReplayServer:
         return reached_at(listen, port)
 
     async def serve(self, stop: asyncio.Event) -> None:
-        """Read everything back and work until `stop` is set. Raises what ends the service: NotOwnerError, UnavailableError."""
-        stopping = asyncio.create_task(stop.wait())
+        """Read everything back and work until `stop` is set, or the shard has left the run.
+
+        Raises what ends the service: NotOwnerError, UnavailableError.
+        """
+        over = [asyncio.create_task(event.wait()) for event in (stop, self._leaves)]
         self._work = asyncio.create_task(self._recover_and_work())
-        await asyncio.wait({self._work, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        stopping.cancel()
+        await asyncio.wait({self._work, *over}, return_when=asyncio.FIRST_COMPLETED)
+        for waiting in over:
+            waiting.cancel()
         if self._work.done():
             self._work.result()
+
+    @property
+    def has_left(self) -> bool:
+        """The shard was retired and empty: nothing is to come, and nothing is held."""
+        return self._leaves.is_set()
 
     async def _recover_and_work(self) -> None:
         await asyncio.to_thread(compile_all)  # loading them takes 0.4 s, and would hold the loop up at the first insert
@@ -136,8 +146,12 @@ class ReplayServer:
             self._snapshots.run(self._config.replay.snapshot_every_s),
             Compaction(self.shard).run(),
             keep_observing(self.shard),
-            follow(self.shard, self._retired),
+            self._follow(),
         )
+
+    async def _follow(self) -> None:
+        await follow(self.shard, self._ingest, self._retired)
+        self._leaves.set()
 
     async def close(self) -> None:
         """Drain: answer what was taken in, write a last snapshot, end the streams. What is not answered is sent again later."""
@@ -151,6 +165,8 @@ class ReplayServer:
         await self._grpc.stop(STREAMS_GRACE_S)
         if self._work is not None:
             await end([self._work])
+        if self._tier is not None and self.has_left:
+            await self._tier.shrink()
         if self._tier is not None:
             await self._tier.close()
 
@@ -161,7 +177,7 @@ class ReplayServer:
             await self.shard.archiver.flush()
 
     async def stop_embedded(self) -> None:
-        """End the embedded server as well: the run ends, not only this life of the service."""
+        """End the embedded server as well: the run ends, or the shard leaves it, not only this life of the service."""
         if self._tier is not None:
             await self._tier.stop_server()
 

@@ -151,6 +151,8 @@ class _Tap:
 
     def state(self, batch_size: int, now_s: float) -> State:
         """Whether this shard takes part in the next batch."""
+        if self.stream.gone:
+            return "empty"
         if len(self._order) + self.stream.queued * batch_size >= batch_size and self.stream.facts.total_priority > 0.0:
             self._awaited_since_s = None
             return "ready"

@@ -20,6 +20,8 @@ from replay.tail import Tail
 from sojourn.errors import UnavailableError
 from sojourn.rpc import backoff_s
 
+SHRINK_S = 5.0
+
 LOG = logging.getLogger("sojourn.replay")
 
 
@@ -180,6 +182,12 @@ class DurableTier:
             except UnavailableError as error:
                 self._say(f"down: {error}")
                 await self.recover()
+
+    async def shrink(self) -> None:
+        """The shard is empty and leaves the run: let go of the room that it takes, if that is soon done."""
+        let_go = self.store.rewrite_file() if self._server is not None else self.store.release_budget()
+        with suppress(UnavailableError, TimeoutError):
+            await asyncio.wait_for(let_go, SHRINK_S)
 
     async def close(self) -> None:
         """Leave the server as it is; a later life adopts it."""

@@ -18,7 +18,7 @@ from types import FrameType
 from sojourn.config.load import load_config
 from sojourn.errors import HungError, SojournError
 from sojourn.logs import log_to_stderr
-from sojourn.roles import RoleContext, fixed_address, parameters_address, replay_addresses, shards_in
+from sojourn.roles import RoleContext, fixed_address, parameters_address, replay_shards, shards_in
 from sojourn.shard_list import read_shard_list
 
 Run = Callable[[RoleContext], None]
@@ -69,7 +69,7 @@ def context_of(role: str, given: argparse.Namespace) -> RoleContext:
     """The role's context. Services without a given address are found in the run folder. Raises ConfigError."""
     beside = given.run_folder / "config.yaml"
     config = load_config(given.config or (beside if beside.exists() else None), given.overrides)
-    found = replay_addresses(config, given.run_folder)
+    found = replay_shards(config, given.run_folder).addresses
     listed = not (given.replay or config.replay.addresses) and read_shard_list(given.run_folder) is not None
     return RoleContext(
         config=config,

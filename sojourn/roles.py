@@ -7,14 +7,15 @@ A role is a function `run(context)` that returns when `context.stop` is set. It 
 import json
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 
 from sojourn.config import Config
 from sojourn.durable_files import replace_durably
 from sojourn.errors import UnavailableError
-from sojourn.shard_list import read_shard_list, shard_list
+from sojourn.shard_list import FinalCounts, ShardList, read_shard_list, shard_list
 
 Address = Callable[[], str]
 """Resolves to a gRPC target; called again at each reconnect. Raises UnavailableError while there is none."""
@@ -36,10 +37,24 @@ class Announcement:
 
 @dataclass(frozen=True)
 class ReplayShards:
-    """The replay shards of a run now: the first `taking` of those at `addresses` take inserts, the others are retired."""
+    """The replay shards of a run now: the first `taking` of those at `addresses` take inserts, the others are retired.
+
+    gone: those that have left the run; nobody answers at their addresses.
+    """
 
     taking: int
     addresses: tuple[Address, ...]
+    gone: Mapping[int, FinalCounts] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, listed: ShardList, find: Callable[[str], Address]) -> "ReplayShards":
+        """Those of a list. find: resolves the address of a service by its name, "replay-0"."""
+        return cls(listed.taking, tuple(find(f"replay-{shard}") for shard in range(listed.known)), listed.gone)
+
+    @property
+    def here(self) -> dict[int, Address]:
+        """Addresses of those that serve, by number."""
+        return {shard: address for shard, address in enumerate(self.addresses) if shard not in self.gone}
 
 
 @dataclass(frozen=True)
@@ -104,19 +119,18 @@ def fixed_address(target: str) -> Address:
     return lambda: target
 
 
-def replay_addresses(config: Config, run_folder: Path) -> tuple[Address, ...]:
-    """Where the replay shards are, by shard: given ones, or those that announce themselves in the run folder."""
-    if config.replay.addresses:
-        return tuple(fixed_address(target) for target in config.replay.addresses)
-    shards = read_shard_list(run_folder)
-    known = shards.known if shards else config.replay.shards
-    return tuple(announced_address(run_folder, f"replay-{shard}") for shard in range(known))
+def replay_shards(config: Config, run_folder: Path) -> ReplayShards:
+    """Where the replay shards are: given ones, or those that announce themselves in the run folder."""
+    given = config.replay.addresses
+    if given:
+        return ReplayShards(len(given), tuple(map(fixed_address, given)))
+    listed = read_shard_list(run_folder) or ShardList(config.replay.shards, config.replay.shards)
+    return ReplayShards.of(listed, partial(announced_address, run_folder))
 
 
 def shards_in(run_folder: Path) -> ReplayShards:
     """The shards that a run folder lists, each found by its announcement. Raises UnavailableError if it has no list."""
-    listed = shard_list(run_folder)
-    return ReplayShards(listed.taking, tuple(announced_address(run_folder, f"replay-{shard}") for shard in range(listed.known)))
+    return ReplayShards.of(shard_list(run_folder), partial(announced_address, run_folder))
 
 
 def parameters_address(config: Config, run_folder: Path) -> Address:

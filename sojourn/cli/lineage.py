@@ -11,7 +11,7 @@ import typer
 from sojourn.cli.arguments import RunName
 from sojourn.errors import ConfigError
 from sojourn.readable import count, seconds, share
-from sojourn.roles import replay_addresses
+from sojourn.roles import replay_shards
 from sojourn.run_folder import find_run, read_run, run_config
 
 LISTED = 8  # largest shares that are told one by one
@@ -83,7 +83,7 @@ def told_item(path: Path, key: int, shard: int) -> list[str]:
     from replay.client import Manifest, origins
 
     config = run_config(path)
-    shards = len(replay_addresses(config, path))
+    shards = len(replay_shards(config, path).addresses)
     if shard >= shards:
         raise ConfigError(f"{path} has {shards} replay shards, numbered from 0: there is no shard {shard}")
     uses = Manifest(path).uses(key, shard) if config.lineage != "off" else []

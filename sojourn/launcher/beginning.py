@@ -13,7 +13,6 @@ from pathlib import Path
 from sojourn.config import Config
 from sojourn.errors import UnavailableError
 from sojourn.launcher.wiring import Edges
-from sojourn.roles import ReplayShards
 
 LOG = logging.getLogger(__name__)
 
@@ -65,7 +64,7 @@ class Loading:
                 name,
                 config.duration.time_unit_s,
             )
-        shards = self._shards()
+        shards = self._edges.replay_shards()
         beginning = Beginning(name, source, schema, shards.addresses, shards.taking, "", config.duration.time_unit_s, self._stop)
         LOG.info("%s is sent to the replay service; actors wait for it", name)
         try:
@@ -80,9 +79,6 @@ class Loading:
                 name,
                 "in" if record.finished else "looked at, and the rest is left to a resume",
             )
-
-    def _shards(self) -> ReplayShards:
-        return self._edges.shards() if self._edges.shards else ReplayShards(len(self._edges.replay), self._edges.replay)
 
 
 @contextmanager

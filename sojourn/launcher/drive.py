@@ -49,7 +49,7 @@ def drive(
     parts = wire(config, find, read)
     supervisor = Supervisor(config, parts, host, run_folder)
     edges = next(part.edges for part in parts if part.role == "learner")
-    gauge = Gauge(edges.addresses, run_folder)
+    gauge = Gauge(edges.replay_shards, run_folder)
     with monitored(run_folder, config.learners.table, on_progress), beginning(config, run_folder, edges) as loading:
         failure: SojournError | None = None
         try:
@@ -106,6 +106,8 @@ def _until_over(
             supervisor.release("actor")
         if interrupts.asked.is_set():
             return "asked to stop"
+        for name in returned:
+            resharding.returned(name)
         if any(name.startswith("learner") for name in returned):
             return "the learner has finished"
         if reason := reason_to_end(config, standing):

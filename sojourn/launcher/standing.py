@@ -3,12 +3,14 @@
 import json
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
-from replay.client import service_info
+from replay.client import ServiceInfo, service_info
 from sojourn.errors import SojournError
 from sojourn.launcher.rules import Standing
-from sojourn.roles import Address
+from sojourn.roles import ReplayShards
+from sojourn.shard_list import FinalCounts
 
 ASK_EVERY_S = 0.5
 ANSWER_S = 1.0
@@ -17,8 +19,8 @@ ANSWER_S = 1.0
 class Gauge:
     """Follows a run's standing. Invariant: env_steps and learner_step never fall, whichever shard is down."""
 
-    def __init__(self, replay: Callable[[], tuple[Address, ...]], run_folder: Path) -> None:
-        """replay: tells the shards now; none ever leaves."""
+    def __init__(self, replay: Callable[[], ReplayShards], run_folder: Path) -> None:
+        """replay: tells the shards now."""
         self._replay = replay
         self._evaluations = run_folder / "evaluations.jsonl"
         self._began_s = time.monotonic()
@@ -39,16 +41,18 @@ class Gauge:
 
     def _ask_shards(self) -> None:
         try:
-            addresses = self._replay()
+            shards = self._replay()
         except SojournError:
             return  # nobody can tell at the moment
-        for shard, address in enumerate(addresses):
-            try:
-                info = service_info(address, ANSWER_S)
-            except SojournError:
-                continue  # starting, or down for a moment: what it said last stands
-            self._env_steps[shard] = max(self._env_steps.get(shard, 0), info.env_steps)
-            self._learner_step = max(self._learner_step, info.learner_step)
+        for shard, counts in shards.gone.items():
+            self._learn(shard, counts)
+        for shard, address in shards.here.items():
+            with suppress(SojournError):  # starting, or down for a moment: what it said last stands
+                self._learn(shard, service_info(address, ANSWER_S))
+
+    def _learn(self, shard: int, told: ServiceInfo | FinalCounts) -> None:
+        self._env_steps[shard] = max(self._env_steps.get(shard, 0), told.env_steps)
+        self._learner_step = max(self._learner_step, told.learner_step)
 
     def _read_evaluations(self) -> None:
         """Take in lines that this start of the run has added; an unfinished line waits."""

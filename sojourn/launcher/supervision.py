@@ -5,7 +5,7 @@ The supervisor holds what is *wanted*; each turn starts what is missing, lets go
 
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,9 +69,10 @@ class Supervisor:
         kept = {name: part for name, part in self._wanted.items() if part.role != "actor" or part.fleet not in replicas}
         self._wanted = {**kept, **{part.name: part for part in actors(self._config, self._edges, replicas)}}
 
-    def want_shards(self, number: int) -> None:
-        """Want at least so many replay shards of this run's own: none leaves, it may hold items."""
-        self._wanted = {part.name: part for part in shards(range(number))} | self._wanted
+    def want_shards(self, numbers: Iterable[int]) -> None:
+        """Want these replay shards of this run's own."""
+        others = {name: part for name, part in self._wanted.items() if part.role != "replay"}
+        self._wanted = {part.name: part for part in shards(numbers)} | others
 
     def turns(self) -> Iterator[list[str]]:
         """For ever: bring what runs closer to what is wanted. Yields names of parts that returned by themselves.

@@ -29,9 +29,9 @@ class Edges:
     parameters: Address | None = None
     shards: Callable[[], ReplayShards] | None = None
 
-    def addresses(self) -> tuple[Address, ...]:
-        """Of all replay shards now. Raises UnavailableError while nobody can tell."""
-        return self.shards().addresses if self.shards else self.replay
+    def replay_shards(self) -> ReplayShards:
+        """All replay shards now. Raises UnavailableError while nobody can tell."""
+        return self.shards() if self.shards else ReplayShards(len(self.replay), self.replay)
 
 
 @dataclass(frozen=True)
@@ -58,8 +58,7 @@ class Listed:
     read: Callable[[], ShardList]
 
     def __call__(self) -> ReplayShards:
-        listed = self.read()
-        return ReplayShards(listed.taking, tuple(self.find(f"replay-{shard}") for shard in range(listed.known)))
+        return ReplayShards.of(self.read(), self.find)
 
 
 def wire(config: Config, find: Find, read: Callable[[], ShardList] | None = None) -> list[Part]:
@@ -76,14 +75,16 @@ def wire(config: Config, find: Find, read: Callable[[], ShardList] | None = None
 
     Services whose addresses the configuration gives run elsewhere and are not parts.
     """
-    own = 0 if config.replay.addresses else read().known if read else config.replay.shards
+    given, every = tuple(map(fixed_address, config.replay.addresses)), ShardList(config.replay.shards, config.replay.shards)
+    listed = read() if read and not given else every
+    own = () if given else listed.here
     edges = Edges(
-        replay=tuple(map(fixed_address, config.replay.addresses)) or tuple(find(f"replay-{shard}") for shard in range(own)),
+        replay=given or ReplayShards.of(listed, find).addresses,
         parameters=fixed_address(config.parameters.address) if config.parameters.address else find("parameters-0"),
         shards=Listed(find, read) if read and own else None,
     )
     return [
-        *shards(range(own)),
+        *shards(own),
         *(() if config.parameters.address else (Part("parameters"),)),
         *(Part("learner", rank, "", edges, config.learners.threads) for rank in range(config.learners.replicas)),
         *actors(config, edges, {name: fleet.replicas for name, fleet in fleets(config).items()}),

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
+from sojourn.monitor.departed import gone_shards
 from sojourn.monitor.durations import DurationReckoner, DurationRecord
 from sojourn.monitor.keeping import Keeping
 from sojourn.monitor.progress import Progress
@@ -30,7 +31,7 @@ class Monitor:
 
     def read(self) -> Progress:
         """One record, now. Takes as long as the slowest endpoint, under a second each."""
-        readings = self._scraper.read()
+        readings = self._scraper.read() | gone_shards(self._folder)
         self._durations.heard(readings)
         return self._reckoner.record(readings, time.time(), time.monotonic())
 

@@ -78,7 +78,7 @@ class Reckoner:
             running_actions=int(total(readings, "sojourn_actor_running_actions") or 0),
             sample_wait_share=_share(now.waited_s - before.waited_s, span_s * _learners(readings)),
             restarts=dict(self._restarts),
-            roles={name: reading.up for name, reading in readings.items()},
+            roles={name: reading.up for name, reading in readings.items() if not reading.gone},
             duration_counts={_bound(bound): count for bound, count in durations.items()},
             lag_counts={_bound(bound): count for bound, count in lags.items()},
             learner=_learner_gauges(readings),

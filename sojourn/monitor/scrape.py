@@ -32,11 +32,15 @@ class Sample:
 
 @dataclass(frozen=True)
 class Reading:
-    """One role as it was at a scrape. samples are empty while it is down."""
+    """One role as it was at a scrape. samples are empty while it is down.
+
+    gone: it has left the run, and these are its last counts.
+    """
 
     said: Announcement
     up: bool
     samples: tuple[Sample, ...] = field(default=())
+    gone: bool = False
 
     @property
     def life(self) -> tuple[int, float]:

@@ -27,7 +27,7 @@ from sojourn.environments import describe
 from sojourn.experience import ParameterSnapshot, Segment
 from sojourn.metrics import Metrics
 from sojourn.parameters.client import Publisher
-from sojourn.roles import RoleContext, parameters_address, replay_addresses
+from sojourn.roles import RoleContext, parameters_address, replay_shards
 from tests.waiting import DEADLINE_S, eventually
 
 HERE = str(Path(__file__).parent)
@@ -228,7 +228,7 @@ class Roles:
             self.run_folder,
             "run",
             role,
-            replay=replay_addresses(config, self.run_folder),
+            replay=replay_shards(config, self.run_folder).addresses,
             parameters=parameters_address(config, self.run_folder),
         )
 

@@ -22,7 +22,7 @@ from sojourn.config import Config
 from sojourn.config.load import dump_config
 from sojourn.errors import ContractError
 from sojourn.parameters import role as parameters_role
-from sojourn.roles import replay_addresses, shards_in
+from sojourn.roles import replay_shards, shards_in
 from sojourn.shard_list import ShardList, write_shard_list
 from tests.waiting import DEADLINE_S, eventually
 
@@ -54,14 +54,14 @@ def services(roles: Any) -> Callable[[Config], Any]:
 
 
 def info_of(config: Config, run_folder: Path) -> Any:
-    return service_info(replay_addresses(config, run_folder)[0], DEADLINE_S)
+    return service_info(replay_shards(config, run_folder).addresses[0], DEADLINE_S)
 
 
 def drawn(config: Config, run_folder: Path) -> Any:
     """One large batch of whatever the table holds."""
     table = config.tables["replay"]
     connection = LearnerConnection(
-        replay_addresses(config, run_folder),
+        replay_shards(config, run_folder).addresses,
         run_id="run",
         client_id="learner-0",
         table="replay",

@@ -10,7 +10,7 @@ from replay import role as replay_role
 from replay.client import LearnerConnection, service_info
 from sojourn.config import Config
 from sojourn.parameters import role as parameters_role
-from sojourn.roles import replay_addresses
+from sojourn.roles import replay_shards
 from tests.waiting import DEADLINE_S, eventually
 
 DURATIONS_S = (1_000.0, 20_000.0)  # beside them the seconds that the test itself takes are nothing
@@ -40,7 +40,7 @@ def test_an_actions_age_and_delay_are_those_of_its_environments_clock(roles: Any
     roles.start(replay_role.run, config, "replay")
     roles.publish(config)
     stop, running = roles.start(actor_role.run, config, "actor")
-    addresses = replay_addresses(config, roles.run_folder)
+    addresses = replay_shards(config, roles.run_folder).addresses
     eventually(lambda: service_info(addresses[0], DEADLINE_S).env_steps >= 200)
     learner = LearnerConnection(
         addresses,

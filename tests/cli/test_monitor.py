@@ -16,12 +16,30 @@ from sojourn.monitor.recorder import Recorder
 from sojourn.monitor.scrape import Reading, Sample, Scraper, announcements
 from sojourn.monitor.sums import quantile
 from sojourn.roles import Announcement
+from sojourn.shard_list import FinalCounts, ShardList, TableCounts, write_shard_list
 
 
 def announce(folder, name, metrics):
     (folder / "roles").mkdir(exist_ok=True)
     said = {"name": name, "pid": os.getpid(), "host": os.uname().nodename, "address": "", "metrics": metrics}
     (folder / "roles" / f"{name}.json").write_text(json.dumps(said))
+
+
+def test_a_shard_that_has_left_the_run_counts_on_also_in_the_next_launch(tmp_path, start):
+    """Its counts stand in the run's list; nobody takes it for a role that is down."""
+    replay = start(tmp_path, "replay-0")
+    replay.gauge("sojourn_replay_env_steps").set(500)
+    replay.gauge("sojourn_replay_actions_started").set(600)
+    replay.gauge("sojourn_replay_actions_ended").labels(kind="failed").set(3)
+    table = TableCounts(inserted_items=9, sampled_items=8, evicted_items=9)
+    counts = FinalCounts(env_steps=70, episodes=2, started=80, ended={"failed": 1}, tables={"replay": table})
+    write_shard_list(tmp_path, ShardList(1, 2).without(1, counts))
+    with Monitor(tmp_path) as monitor:
+        record = monitor.read()
+        facts = monitor.durations(record).facts
+    assert (record.env_steps, record.episodes) == (570, 2)
+    assert (record.roles, record.restarts) == ({"replay-0": True}, {})
+    assert (facts["started"], facts["ended_failed"], facts["evicted_items"]) == (680, 4, 9)
 
 
 def test_one_reading_joins_what_every_role_says(tmp_path, start):

@@ -28,7 +28,7 @@ from sojourn.launcher.rules import Standing, reason_to_end
 from sojourn.launcher.wiring import Part, wire
 from sojourn.roles import Address, fixed_address
 from sojourn.run_folder import run_config, write_config
-from sojourn.shard_list import ShardList, shard_list
+from sojourn.shard_list import FinalCounts, ShardList, shard_list, write_shard_list
 
 
 def found(name: str) -> Address:
@@ -66,11 +66,13 @@ def test_a_run_with_fewer_shards_than_before_keeps_the_others_without_inserts(tm
     for shards, listed in ((1, ShardList(1, 1)), (4, ShardList(4, 4)), (2, ShardList(2, 4))):
         settle_shards(config(replay={"shards": shards}), tmp_path)
         assert shard_list(tmp_path) == listed
+    write_shard_list(tmp_path, shard_list(tmp_path).without(2, FinalCounts(env_steps=5)))
     parts = wire(config(replay={"shards": 2}), found, partial(shard_list, tmp_path))
-    assert [part.name for part in parts if part.role == "replay"] == [f"replay-{shard}" for shard in range(4)]
+    assert [part.name for part in parts if part.role == "replay"] == ["replay-0", "replay-1", "replay-3"]  # 2 has left
     clients = [part for part in parts if part.role not in ("replay", "parameters")]
     assert {part.edges.shards().taking for part in clients} == {2}
     assert {len(part.edges.shards().addresses) for part in clients} == {4}
+    assert {tuple(part.edges.shards().here) for part in clients} == {(0, 1, 3)}
 
 
 def test_services_that_run_elsewhere_are_not_started() -> None:

@@ -17,7 +17,7 @@ from sojourn.launcher.serial import ThreadHost
 from sojourn.launcher.supervision import Supervisor
 from sojourn.launcher.wiring import wire
 from sojourn.roles import announced_address
-from sojourn.shard_list import ShardList, shard_list, write_shard_list
+from sojourn.shard_list import FinalCounts, ShardList, TableCounts, leave_counts, shard_list, write_shard_list
 from tests.waiting import eventually
 
 ROLES = '''
@@ -176,6 +176,46 @@ def test_the_list_of_shards_changes_once_further_ones_have_announced_themselves(
     resharding.turn()
     assert shard_list(run.folder) == ShardList(2, 3)  # none leaves: it may hold items
     assert run.supervisor.stop() == []
+
+
+def test_a_retired_shard_that_has_left_is_listed_with_its_counts_and_comes_back_when_it_is_wanted(
+    stage: Callable[..., Stage],
+) -> None:
+    run = stage(replay={"shards": 3})
+    write_shard_list(run.folder, ShardList(2, 3))
+    resharding, counts = Resharding(run.folder, run.supervisor), FinalCounts(env_steps=7, tables={"replay": TableCounts(6, 5)})
+
+    def turns_until_returned(name: str) -> None:
+        for returned in run.turn_until(lambda: run.times(name, "began") > 0 and name not in running(run)):
+            resharding.returned(returned)
+
+    run.does("replay-2", "return")
+    leave_counts(run.folder, 2, counts)
+    turns_until_returned("replay-2")
+    assert shard_list(run.folder) == ShardList(2, 3, {2: counts})
+    assert shard_list(run.folder).here == (0, 1)
+
+    run.does("replay-1", "return")  # it takes inserts: it only starts again
+    run.supervisor.want_shards((0,))
+    run.turn_until(lambda: "replay-1" not in running(run))
+    leave_counts(run.folder, 1, counts)
+    run.supervisor.want_shards((0, 1))
+    turns_until_returned("replay-1")
+    assert shard_list(run.folder) == ShardList(2, 3, {2: counts})
+
+    for shard in (1, 2):
+        run.does(f"replay-{shard}", "serve")
+    resharding.begin(3)
+    run.turn_until(lambda: {"replay-0", "replay-1", "replay-2"} <= running(run))
+    assert run.times("replay-2", "began") == 2
+    resharding.turn()
+    assert shard_list(run.folder) == ShardList(3, 3)
+    assert run.supervisor.stop() == []
+
+
+def running(run: Stage) -> set[str]:
+    """Parts that have announced themselves."""
+    return {file.stem for file in (run.folder / "roles").glob("*.json")}
 
 
 def test_what_is_held_back_starts_once_it_is_released(stage: Callable[..., Stage]) -> None:

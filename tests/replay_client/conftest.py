@@ -82,6 +82,10 @@ class Service:
         except SojournError:
             return False
 
+    @property
+    def has_ended(self) -> bool:
+        return not self._thread.is_alive()
+
     def stop(self) -> None:
         self._stop.set()
         if self._thread.ident is not None:

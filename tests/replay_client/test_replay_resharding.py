@@ -4,16 +4,18 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from itertools import count, takewhile
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from replay.client import exported_rows, shard_for
+from replay.client import Wanted, exported_rows, shard_for
+from replay.embedded import EmbeddedServer
 from sojourn.columns import Schema
 from sojourn.errors import DeadlineError
 from sojourn.experience import Segment
 from sojourn.roles import shards_in
-from sojourn.shard_list import ShardList, shard_list, write_shard_list
+from sojourn.shard_list import ShardList, read_shard_list, shard_list, take_counts, write_shard_list
 from tests.waiting import DEADLINE_S, eventually
 
 ACTORS = [f"actor-{index}" for index in range(8)]
@@ -50,13 +52,13 @@ def stored(services: list[Any]) -> list[int]:
     return sorted(found)
 
 
-def resumed(services: list[Any], taking: int) -> None:
-    """All services begin a new life; so many of them take inserts."""
+def resumed(services: list[Any], taking: int) -> list[Any]:
+    """All services that the run has begin a new life; so many of them take inserts."""
     for service in services:
         service.stop()
-    write_shard_list(services[0].folder, ShardList(taking, len(services)))
-    for service in services:
-        service.start()
+    listed = (read_shard_list(services[0].folder) or ShardList(1, 1)).scaled(taking)
+    write_shard_list(services[0].folder, listed)
+    return [services[shard].start() for shard in listed.here]
 
 
 def one_life_each(services: list[Any], taking: int, ledger: Ledger) -> None:
@@ -69,19 +71,33 @@ def one_life_each(services: list[Any], taking: int, ledger: Ledger) -> None:
 def test_a_run_goes_on_with_more_and_with_fewer_shards_and_nothing_is_lost_or_doubled(
     make_service: Any, make_segment: Callable[..., Segment]
 ):
-    services = [make_service(replay={"durability": "process"}) for _ in range(3)]
+    services = [make_service(started=False, replay={"durability": "process"}) for _ in range(3)]
     ledger = Ledger(make_segment)
     for taking in (1, 3, 2):
-        resumed(services, taking)
+        here = resumed(services, taking)
         one_life_each(services, taking, ledger)
-        assert stored(services) == sorted(ledger.numbers)
-        assert sum(service.info().env_steps for service in services) == len(ledger.numbers)
+        assert stored(here) == sorted(ledger.numbers)
+        assert sum(service.info().env_steps for service in here) == len(ledger.numbers)
 
     eventually(services[2].takes_no_lives)
     learner = services[0].learner(addresses=tuple(service.address for service in services))
     eventually(lambda: set(learner.sample(DEADLINE_S).info.shard.tolist()) == {0, 1, 2})
     assert learner.facts().env_steps == len(ledger.numbers)
     learner.close()
+
+
+def exported(service: Any) -> list[int]:
+    """First row numbers of the chunks that a shard holds."""
+    schema = Schema.from_json(service.info().schema_json)
+    return [chunk.first_row for chunk in exported_rows(service.address, schema, "replay")]
+
+
+def size_of(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.rglob("*"))
+
+
+def embedded(folder: Path, shard: int) -> EmbeddedServer:
+    return EmbeddedServer(folder, shard, appendfsync="no", memory_bytes=0, rewrite_min_bytes=0)
 
 
 class MovingActor:
@@ -112,7 +128,7 @@ def test_one_to_four_to_two_shards_under_load_loses_and_doubles_nothing(make_ser
     folder = services[0].folder
     write_shard_list(folder, ShardList(1, 1))
     actors = [MovingActor(name, index << 20, services, make_segment) for index, name in enumerate(ACTORS)]
-    learner = services[0].learner(addresses_now=lambda: shards_in(folder).addresses)
+    learner = services[0].learner(shards_now=lambda: shards_in(folder))
     known_steps = 0
 
     def drawn_from() -> set[int]:
@@ -189,3 +205,54 @@ def test_the_ratio_of_samples_to_inserts_is_kept_over_all_shards(make_service: A
 def surplus(service: Any) -> float:
     told: float = service.info().table("replay").limiter_surplus
     return told
+
+
+def test_a_retired_shard_that_is_empty_ends_and_what_it_had_counted_stays(
+    make_service: Any, make_segment: Callable[..., Segment]
+):
+    """The list goes on as the launcher would write it. Grown again, the run has the same shard with the same fences."""
+    small = {"replay": {"capacity_steps": 256, "limiter": FREE}}
+    services = [make_service(started=False, replay={"durability": "process"}, tables=small) for _ in range(2)]
+    folder = services[0].folder
+    resumed(services, 2)
+    ledger = Ledger(make_segment)
+    stays, leaves = services[0].actor("actor-0"), services[1].actor("actor-1")
+    for episode in range(20):
+        ledger.insert(stays, episode)
+        ledger.insert(leaves, episode)
+    learner = services[0].learner(addresses=tuple(service.address for service in services), shards_now=lambda: shards_in(folder))
+    eventually(lambda: set(learner.sample(DEADLINE_S).info.shard.tolist()) == {0, 1})
+    counted, file_bytes = services[1].info(), size_of(folder / "redis" / "1")
+
+    write_shard_list(folder, ShardList(1, 2))
+    eventually(services[1].takes_no_lives)
+    assert not services[1].has_ended  # a life has not finished
+    leaves.close()
+    eventually(lambda: services[1].has_ended)
+    assert not embedded(folder, 1).alive()
+    assert size_of(folder / "redis" / "1") < file_bytes / 2  # without what was deleted
+    counts = take_counts(folder, 1)
+    assert (counts.env_steps, counts.episodes) == (counted.env_steps, counted.episodes) == (320, 20)
+    assert counts.table("replay").inserted_items == counted.table("replay").facts.inserted_items == 320
+
+    write_shard_list(folder, ShardList(1, 2).without(1, counts))
+    eventually(lambda: set(learner.sample(DEADLINE_S).info.shard.tolist()) == {0})
+    assert (learner.facts().env_steps, learner.facts().inserted_items) == (640, 640)
+    eventually(lambda: [cut.shard for cut in learner.cut(Wanted("step_1", 1, "", ()), DEADLINE_S)] == [0])
+    late = services[0].learner(
+        "learner-1", addresses=(services[0].address, services[1].address), shards_now=lambda: shards_in(folder)
+    )
+    eventually(lambda: late.facts().env_steps == 640)
+    late.close()
+
+    write_shard_list(folder, shard_list(folder).scaled(2))
+    services[1].start()
+    again = services[1].info()
+    assert (again.env_steps, again.table("replay").facts.items) == (320, 0)
+    back = services[1].actor("actor-1")
+    ledger.insert(back)
+    eventually(lambda: 1 in learner.sample(DEADLINE_S).info.shard)
+    assert learner.facts().env_steps == 656
+    assert min(exported(services[1])) > 340  # row numbers are never used twice
+    for one in (back, stays, learner):
+        one.close()

@@ -1,16 +1,20 @@
 """Do the items of a retired shard stay as long as they would have, are they drawn until then, and what of the others?"""
 
+import asyncio
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from replay.arrow import decode_chunk
+from replay.departure import SILENCE_S, end_silent_lives, held, is_spent, unfinished
+from replay.ingest import Ingest
 from replay.limiter import RateLimiter
 from replay.retirement import look
 from replay.shard import Clock, Shard
 from sojourn.config.schema import LimiterSettings
 from sojourn.metrics import Metrics
+from tests.waiting import eventually_async
 
 STEPS = 8
 
@@ -67,6 +71,34 @@ def test_what_is_to_be_consumed_stays_until_it_is(make_world: Any) -> None:
     world = make_world(sampler="fifo", consume=True)
     world.shard.counts.retired = True
     assert world.items_at(8.0) == world.items_at(1e6) == 64
+
+
+async def test_a_life_that_says_nothing_for_ten_minutes_is_finished_so_that_its_shard_can_leave(make_world: Any) -> None:
+    shard = make_world().shard
+    shard.recovering, shard.lives["actor-0/1"] = "", "{}"
+    shard.fences.go_on(("actor-0", 1), 1)
+    ingest = Ingest(shard)
+    end_silent_lives(shard, ingest, SILENCE_S)
+    assert ingest.idle
+    assert unfinished(shard) == [("actor-0", 1)]
+    end_silent_lives(shard, ingest, SILENCE_S + 0.1)
+    committing = asyncio.create_task(ingest.run())
+
+    async def is_finished() -> bool:
+        return not unfinished(shard)
+
+    await eventually_async(is_finished)
+    committing.cancel()
+    assert held(shard) == 64
+    assert not is_spent(shard, ingest)
+
+
+async def test_a_shard_that_nothing_but_its_process_remembers_never_leaves(make_world: Any) -> None:
+    world = make_world()
+    world.shard.counts.retired = True
+    world.items_at(8.0)
+    assert world.items_at(100.0) == held(world.shard) == 0
+    assert not is_spent(world.shard, Ingest(world.shard))  # level memory
 
 
 def test_a_retired_shard_is_drawn_from_beyond_the_ratio_that_its_own_inserts_allow() -> None:

@@ -30,7 +30,7 @@ from sojourn.errors import SojournError, UnavailableError
 from sojourn.monitor.scrape import Scraper
 from sojourn.monitor.sums import buckets, quantile
 from sojourn.roles import announced, announced_address
-from sojourn.shard_list import read_shard_list
+from sojourn.shard_list import FinalCounts, ShardList, read_shard_list
 
 NAME = "run"
 RUN_ID = "bench"
@@ -147,19 +147,21 @@ class TrainingRun:
     def standing(self) -> tuple[int, int]:
         """Accepted environment steps and learner steps as the replay shards know them; zeros while one does not answer."""
         infos = self.infos()
-        return sum(info.env_steps for info in infos), max((info.learner_step for info in infos), default=0)
+        if not infos:
+            return 0, 0
+        told: list[ServiceInfo | FinalCounts] = [*infos, *self._shards().gone.values()]
+        return sum(one.env_steps for one in told), max(one.learner_step for one in told)
 
     def infos(self) -> list[ServiceInfo]:
         """Of every shard that may hold items; none while one of them does not answer, or recovers."""
-        shards = read_shard_list(self.folder)
         try:
-            infos = [
-                service_info(announced_address(self.folder, f"replay-{index}"), INFO_S)
-                for index in range(1 if shards is None else shards.known)
-            ]
+            infos = [service_info(announced_address(self.folder, f"replay-{index}"), INFO_S) for index in self._shards().here]
         except SojournError:
             return []
         return [] if any(info.recovering for info in infos) else infos
+
+    def _shards(self) -> ShardList:
+        return read_shard_list(self.folder) or ShardList(1, 1)
 
     def scale(self, what: str, replicas: int) -> None:
         """`sojourn scale` of actors or replay. Raises UnavailableError with what it says if it refuses."""
