@@ -3,6 +3,7 @@
 Pure: no I/O. The levels are those of `replay.durability`; docs/running.md tells what an acknowledgement survives at each.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -64,6 +65,20 @@ def check_server(level: Durability, settings: ServerSettings, memory_bytes: int)
     problems = [*_memory_problems(settings, memory_bytes), *_level_problems(level, settings)]
     if problems:
         raise ConfigError(f"the Redis server cannot give replay.durability: {level}: {'; '.join(problems)}")
+
+
+def check_budgets(settings: ServerSettings, budgets: Mapping[str, int], own: str) -> None:
+    """Raise ConfigError where the shards that keep their chunks on one server may take more than it has together.
+
+    budgets: bytes by the tag of each shard's keys, of other runs as well.  own: the tag of the one that asks.
+    """
+    if 0 < settings.maxmemory_bytes < sum(budgets.values()):
+        others = ", ".join(f"{tag} {size}" for tag, size in budgets.items() if tag != own)
+        raise ConfigError(
+            f"maxmemory of the Redis server is {settings.maxmemory_bytes}, and replay.redis_memory_bytes {budgets[own]} comes on top of what "
+            f"others may take there ({others}): raise maxmemory, lower replay.redis_memory_bytes, give another server, or delete the keys of "
+            "runs that are over"
+        )
 
 
 def _memory_problems(settings: ServerSettings, memory_bytes: int) -> list[str]:

@@ -8,12 +8,12 @@ import time
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-from replay.durability import check_server, embedded_appendfsync
+from replay.durability import ServerSettings, check_budgets, check_server, embedded_appendfsync
 from replay.embedded import EmbeddedServer
 from replay.redis_store import RedisStore
 from replay.tier import DurableTier, StandingOf
 from sojourn.config import Config
-from sojourn.errors import UnavailableError
+from sojourn.errors import ConfigError, UnavailableError
 
 REACHED_WITHIN_S = 3.0
 FIRST_REWRITE_BYTES = 256 << 20  # until the schema says how large the table is
@@ -39,6 +39,7 @@ async def open_tier(
         await _until_reached(store)
         settings = await store.settings()
         check_server(replay.durability, settings, replay.redis_memory_bytes)
+        await _claim_budget(store, settings, replay.redis_memory_bytes)
         undo.pop_all()
     store.require(replay.durability, replay.redis_memory_bytes, settings)
     return DurableTier(store, server, standing)
@@ -52,6 +53,17 @@ def make_embedded(config: Config, run_folder: Path, shard: int) -> EmbeddedServe
         memory_bytes=config.replay.redis_memory_bytes,
         rewrite_min_bytes=FIRST_REWRITE_BYTES,
     )
+
+
+async def _claim_budget(store: RedisStore, settings: ServerSettings, memory_bytes: int) -> None:
+    """Raise ConfigError where the server has no room for this shard beside others; one that holds nothing there yet leaves no claim."""
+    budgets = await store.claim_budget(memory_bytes)
+    try:
+        check_budgets(settings, budgets, store.tag)
+    except ConfigError:
+        if not await store.last_row():
+            await store.release_budget()
+        raise
 
 
 async def _until_reached(store: RedisStore) -> None:

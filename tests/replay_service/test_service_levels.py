@@ -12,9 +12,12 @@ from protos import replay_pb2 as pb
 from replay.commit import Commit
 from replay.open_tier import open_tier
 from replay.redis_store import RedisStore
+from replay.role import run
 from replay.tier import Standing
 from sojourn.config import Config
 from sojourn.errors import ConfigError, UnavailableError
+from sojourn.roles import RoleContext
+from sojourn.shard_list import ShardList, write_shard_list
 
 ACCEPTED, DUPLICATE = pb.InsertReply.ACCEPTED, pb.InsertReply.DUPLICATE
 MEMORY_BYTES = 1 << 30
@@ -24,10 +27,12 @@ def settings_for(level: str, url: str) -> dict[str, Any]:
     return {"durability": level, "redis_url": url, "redis_memory_bytes": MEMORY_BYTES}
 
 
-async def opened(level: str, url: str, run_folder: Path) -> None:
+async def opened(level: str, url: str, run_folder: Path, run_id: str = "run", shard: int = 0) -> None:
     """As a service does at its start."""
     config = Config.model_validate({"replay": settings_for(level, url)})
-    tier = await open_tier(config, run_folder, run_id="run", shard=0, incarnation=1, standing=lambda _: Standing(b"", {}, {}))
+    tier = await open_tier(
+        config, run_folder, run_id=run_id, shard=shard, incarnation=1, standing=lambda _: Standing(b"", {}, {})
+    )
     assert tier is not None
     await tier.close()
 
@@ -51,6 +56,35 @@ async def test_a_server_that_cannot_give_the_level_is_refused_at_the_start(
     server = await valkey(**flags)
     with pytest.raises(ConfigError, match=named):
         await opened(level, server.url, tmp_path)
+
+
+async def test_runs_and_shards_on_one_server_have_room_together_or_the_last_one_is_refused(valkey: Any, tmp_path: Path) -> None:
+    server = await valkey(maxmemory=str(5 * MEMORY_BYTES // 2))
+    await opened("process", server.url, tmp_path)
+    await opened("process", server.url, tmp_path, shard=1)
+    await opened("process", server.url, tmp_path)  # again: it counts once
+    for _ in range(2):  # a refused one leaves no claim
+        with pytest.raises(
+            ConfigError, match=r"maxmemory .* 2684354560, .* others may take there \(.*sojourn:run:[01]\} 1073741824"
+        ) as told:
+            await opened("process", server.url, tmp_path, run_id="other")
+        assert "sojourn:other" not in str(told.value)
+    async with server.client() as client:
+        await client.delete("{sojourn:run:1}:budget")  # as with all keys of a run that is over
+    await opened("process", server.url, tmp_path, run_id="other")
+
+
+async def test_a_further_shard_that_the_server_has_no_room_for_does_not_end_the_run(valkey: Any, tmp_path: Path) -> None:
+    server = await valkey(maxmemory=str(3 * MEMORY_BYTES // 2))
+    await opened("process", server.url, tmp_path)
+    context = RoleContext(
+        Config.model_validate({"replay": settings_for("process", server.url)}), tmp_path, "run", "replay", index=1
+    )
+    write_shard_list(tmp_path, ShardList(1, 1))
+    await asyncio.to_thread(run, context)  # the supervisor tries again
+    write_shard_list(tmp_path, ShardList(2, 2))
+    with pytest.raises(ConfigError, match="others may take there"):
+        await asyncio.to_thread(run, context)
 
 
 @pytest.mark.parametrize(
