@@ -2,8 +2,8 @@
 
 import sys
 
-from replay.role import run
+from replay.role import run_alone
 from sojourn.role_arguments import main
 
 if __name__ == "__main__":
-    sys.exit(main("replay", run))
+    sys.exit(main("replay", run_alone))

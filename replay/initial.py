@@ -1,27 +1,25 @@
 """How does a run begin with experience from files? As an ordinary actor's messages, exactly once over restarts. Blocks; uses the network.
 
-RUN/initial.json says which life the messages belong to. The source gives the same messages every time, so that a restart says hello as
+A record (replay/initial_record.py) says which life the messages belong to. The source gives the same messages every time, so that a restart says hello as
 that life, hears which of them are stored, and sends the rest. Each shard grants its life before anything is sent: one that is retired
 later grants none any more, and still takes what is left of this one.
 """
 
-import json
 import logging
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass, replace
 
 from replay.actor_connection import actor_hello
 from replay.chunker import Chunker
 from replay.initial_experience import InitialSource
+from replay.initial_record import InitialRecord, Records
 from replay.insert_stream import InsertStream
 from replay.link import Link, Session, keep_open_in_thread
 from replay.outage_buffer import Message, OutageBuffer
 from sojourn.columns import Schema
 from sojourn.config.schema import FleetSettings
-from sojourn.durable_files import replace_durably
 from sojourn.errors import ConfigError, ValidationError
 from sojourn.experience import Segment
 from sojourn.metrics import Metrics
@@ -29,7 +27,6 @@ from sojourn.roles import Address
 
 LOG = logging.getLogger("sojourn.replay.initial")
 
-FILE = "initial.json"
 CLIENT_ID = "initial"
 BUFFER_BYTES = 8 << 20
 LOOK_S = 0.1  # how soon a stop is heard
@@ -37,38 +34,6 @@ FAREWELL_S = 5.0
 NEVER_S = 1e9
 FLEET = FleetSettings(segment_steps=1 << 40, flush_bytes=256 << 10, flush_age_s=NEVER_S)
 """Messages are cut by their bytes alone: by steps or age they would not be the same again."""
-
-
-@dataclass(frozen=True)
-class InitialRecord:
-    """RUN/initial.json. shards: over so many the lanes are spread, by number.
-
-    incarnations: granted by each, 0 before that.  finished: all of it is stored.
-    """
-
-    source: str
-    fingerprint: str
-    incarnations: tuple[int, ...]
-    steps: int = 0
-    finished: bool = False
-
-    @property
-    def shards(self) -> int:
-        return len(self.incarnations)
-
-
-def read_record(run_folder: Path) -> InitialRecord | None:
-    """None before the first start."""
-    try:
-        fields = json.loads((run_folder / FILE).read_text())
-    except FileNotFoundError:
-        return None
-    return InitialRecord(**{**fields, "incarnations": tuple(fields["incarnations"])})
-
-
-def write_record(run_folder: Path, record: InitialRecord) -> None:
-    """Replace it, on disk before anything is sent under it."""
-    replace_durably(run_folder / FILE, json.dumps(asdict(record)))
 
 
 @dataclass(frozen=True)
@@ -90,13 +55,13 @@ class Beginning:
     stop: threading.Event
 
 
-def load_initial(run_folder: Path, beginning: Beginning) -> InitialRecord:
+def load_initial(records: Records, beginning: Beginning) -> InitialRecord:
     """Send what is not stored yet, and wait until all of it is. Returns unfinished only when asked to stop.
 
-    Raises ConfigError if the source has changed since a first part of it was sent, ValidationError if the service refused a message,
+    records: where it is remembered.  Raises ConfigError if the source has changed since a first part of it was sent, ValidationError if the service refused a message,
     ContractError if it refuses this run or schema.
     """
-    before = read_record(run_folder)
+    before = records.read()
     if before is not None and before.fingerprint != beginning.source.fingerprint:
         raise ConfigError(
             f"replay.initial: {beginning.name} is not what this run began with ({before.source}, {before.steps} steps): "
@@ -105,25 +70,25 @@ def load_initial(run_folder: Path, beginning: Beginning) -> InitialRecord:
     begun = before is not None and all(before.incarnations)  # otherwise nothing was sent
     record = before if before and begun else InitialRecord(beginning.name, beginning.source.fingerprint, (0,) * beginning.taking)
     for shard in range(0 if begun else record.shards):
-        with closing(_Part(run_folder, record, shard, beginning)) as part:
+        with closing(_Part(records, record, shard, beginning)) as part:
             part.session()
         record = part.record
     steps, finished = 0, True
     for shard in range(record.shards):
-        with closing(_Part(run_folder, replace(record, finished=False), shard, beginning)) as part:
+        with closing(_Part(records, replace(record, finished=False), shard, beginning)) as part:
             finished = part.send() and finished
         record, steps = part.record, steps + part.steps
     record = replace(record, steps=steps, finished=finished)
-    write_record(run_folder, record)
+    records.write(record)
     return record
 
 
 class _Part:
     """The lanes of one shard, under one life. steps: seen so far."""
 
-    def __init__(self, run_folder: Path, record: InitialRecord, shard: int, beginning: Beginning) -> None:
+    def __init__(self, records: Records, record: InitialRecord, shard: int, beginning: Beginning) -> None:
         self.record, self.steps = record, 0
-        self._run_folder, self._shard, self._beginning = run_folder, shard, beginning
+        self._records, self._shard, self._beginning = records, shard, beginning
         hello = actor_hello(beginning.run_id, CLIENT_ID, beginning.schema, FLEET, "", "", 0)
         life = record.incarnations[shard]
         hello.inherit_incarnation, hello.last_incarnation = life, life
@@ -173,7 +138,7 @@ class _Part:
         lives = list(self.record.incarnations)
         lives[self._shard] = incarnation
         self.record = replace(self.record, incarnations=tuple(lives))
-        write_record(self._run_folder, self.record)
+        self._records.write(self.record)
 
     def _segments(self) -> Iterator[Segment]:
         for segment in self._beginning.source.segments(self._beginning.schema, self._beginning.assumed_duration_s):

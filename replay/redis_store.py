@@ -10,6 +10,7 @@ carry one hash tag, `{sojourn:<run_id>:<shard>}`, so that they live on one node 
     <tag>:clients   hash     `<client>/<incarnation>` -> JSON: host, environment, seed (lineage)
     <tag>:pages     hash     page name -> packed bytes of the latest snapshot
     <tag>:packs     stream   small chunks put together (replay/packs.py)
+    <tag>:initial   string   JSON of the record of what the run began with, where the shard itself sends it (replay/initial_record.py)
     <tag>:budget    string   bytes that the shard's chunks may take, for others who use the same server
     <tag>:damaged   hash     `<first row number>-0 <h | b | k>` -> bytes of an entry that was not what had been stored
 
@@ -118,6 +119,16 @@ class RedisStore:
         """Tell a server of our own how large its append-only file gets before a rewrite is worth it."""
         with translated(self.url):
             await self._client.config_set("auto-aof-rewrite-min-size", 2 * table_bytes)
+
+    async def initial_json(self) -> bytes:
+        """What `set_initial` kept."""
+        with translated(self.url):
+            return bytes(await self._client.get(self.key("initial")) or b"")
+
+    async def set_initial(self, record_json: str) -> None:
+        """Keep who sends what the run begins with."""
+        with translated(self.url):
+            await self._client.set(self.key("initial"), record_json)
 
     async def claim_budget(self, memory_bytes: int) -> dict[str, int]:
         """Say how many bytes this shard may take. Returns what every shard on this server has said, by the tag of its keys."""

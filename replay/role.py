@@ -3,6 +3,8 @@
 import asyncio
 import logging
 import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 
 from replay.departure import final_counts
@@ -17,7 +19,15 @@ FREED_BYTES = 64 << 20  # that are kept for the next messages
 LOG = logging.getLogger("sojourn.replay")
 
 
-def run(context: RoleContext) -> None:
+def run_alone(context: RoleContext) -> None:
+    """As `run`, where nobody launches the run: shard 0 sends what it is to begin with (`replay.initial`), exactly once over all its lives.
+
+    Raises as `send_initial` too.
+    """
+    run(context, sends_initial=context.index == 0 and bool(context.config.replay.initial))
+
+
+def run(context: RoleContext, *, sends_initial: bool = False) -> None:
     """Serve shard `context.index` until `context.stop` is set or the shard leaves the run, then drain.
 
     Raises ConfigError, UnavailableError (no Redis, a taken port) or ContractError (another service has taken the shard over). A shard that
@@ -28,14 +38,14 @@ def run(context: RoleContext) -> None:
     wanted = context.config.metrics
     metrics_port = metrics.serve(wanted.host, wanted.port)
     try:
-        asyncio.run(_serve(context, metrics, f"{wanted.host}:{metrics_port}"))
+        asyncio.run(_serve(context, metrics, f"{wanted.host}:{metrics_port}", sends_initial))
     except ConfigError as error:
         if not is_awaited(context.run_folder, context.index):
             raise
         LOG.error("replay shard %d cannot be had: %s", context.index, error)
 
 
-async def _serve(context: RoleContext, metrics: Metrics, metrics_at: str) -> None:
+async def _serve(context: RoleContext, metrics: Metrics, metrics_at: str, sends_initial: bool) -> None:
     server = ReplayServer(
         context.config,
         context.run_folder,
@@ -47,7 +57,8 @@ async def _serve(context: RoleContext, metrics: Metrics, metrics_at: str) -> Non
     try:
         address = await server.open(context.listen)
         context.announce(address=address, metrics=metrics_at)
-        await server.serve(on_this_loop(context.stop))
+        async with sending(context, server) if sends_initial else nullcontext():
+            await server.serve(on_this_loop(context.stop))
     finally:
         await server.close()
         if context.stop.is_set() or server.has_left:
@@ -61,6 +72,28 @@ async def _serve(context: RoleContext, metrics: Metrics, metrics_at: str) -> Non
                 context.index,
                 error,
             )
+
+
+@asynccontextmanager
+async def sending(context: RoleContext, server: ReplayServer) -> AsyncIterator[None]:
+    """Send what the run begins with while inside, on a thread; what is refused ends the block, and is raised."""
+    from replay.initial_sending import may_lack_initial, send_initial
+
+    records, stop = server.initial_records(), threading.Event()
+
+    def send() -> None:
+        if may_lack_initial(context.config, records):
+            send_initial(context.config, records, context.replay_shards(), stop)
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(asyncio.to_thread(send))
+            yield
+            stop.set()
+    except BaseExceptionGroup as errors:
+        raise errors.exceptions[0] from None
+    finally:
+        stop.set()
 
 
 def is_retired(run_folder: Path, index: int) -> bool | None:

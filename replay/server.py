@@ -20,6 +20,7 @@ from replay.archiver import Archiver
 from replay.compaction import Compaction
 from replay.fences import field_of
 from replay.ingest import Ingest
+from replay.initial_record import FileRecord, Records, TierRecord
 from replay.kernels import compile_all
 from replay.observe import keep_observing
 from replay.open_tier import open_tier
@@ -175,6 +176,11 @@ class ReplayServer:
         await self._snapshots.save()
         if self.shard.archiver is not None:
             await self.shard.archiver.flush()
+
+    def initial_records(self) -> Records:
+        """Where it is remembered what the run began with. Call it once open."""
+        file = FileRecord(self._run_folder)
+        return TierRecord(self._tier.store, asyncio.get_running_loop(), file) if self._tier is not None else file
 
     async def stop_embedded(self) -> None:
         """End the embedded server as well: the run ends, or the shard leaves it, not only this life of the service."""

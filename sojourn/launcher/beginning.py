@@ -3,7 +3,6 @@
 Reads files and uses the network, on a thread of its own.
 """
 
-import logging
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
@@ -11,10 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from sojourn.config import Config
-from sojourn.errors import UnavailableError
 from sojourn.launcher.wiring import Edges
-
-LOG = logging.getLogger(__name__)
 
 LEAVE_S = 10.0
 
@@ -51,40 +47,16 @@ class Loading:
             self._ended.set_exception(error)
 
     def _load(self) -> None:
-        from replay.initial import Beginning, load_initial
-        from replay.initial_source import initial_source
-        from sojourn.environments import describe
+        from replay.initial_record import FileRecord
+        from replay.initial_sending import send_initial
 
-        config, name = self._config, self._config.replay.initial
-        source, schema = initial_source(name), describe(config.environment, config)
-        source.check(schema)
-        if source.lacks_durations:
-            LOG.warning(
-                "%s tells no durations: each of its actions counts as %g s (duration.time_unit_s)",
-                name,
-                config.duration.time_unit_s,
-            )
-        shards = self._edges.replay_shards()
-        beginning = Beginning(name, source, schema, shards.addresses, shards.taking, "", config.duration.time_unit_s, self._stop)
-        LOG.info("%s is sent to the replay service; actors wait for it", name)
-        try:
-            record = load_initial(self._run_folder, beginning)
-        except UnavailableError:
-            if not self._stop.is_set():
-                raise
-        else:
-            LOG.info(
-                "%d steps of %s are %s",
-                record.steps,
-                name,
-                "in" if record.finished else "looked at, and the rest is left to a resume",
-            )
+        send_initial(self._config, FileRecord(self._run_folder), self._edges.replay_shards(), self._stop)
 
 
 @contextmanager
 def beginning(config: Config, run_folder: Path, edges: Edges) -> Iterator[Loading | None]:
     """Send what is not stored yet while inside; None where there is nothing to send."""
-    if not wants_initial(config, run_folder):
+    if not config.replay.initial or not _may_lack_it(config, run_folder):
         yield None
         return
     loading = Loading(config, run_folder, edges)
@@ -94,11 +66,8 @@ def beginning(config: Config, run_folder: Path, edges: Edges) -> Iterator[Loadin
         loading.close()
 
 
-def wants_initial(config: Config, run_folder: Path) -> bool:
-    """Whether the run is to begin with experience and may not have it yet. At level `memory` only the service knows."""
-    if not config.replay.initial:
-        return False
-    from replay.initial import read_record
+def _may_lack_it(config: Config, run_folder: Path) -> bool:
+    from replay.initial_record import FileRecord
+    from replay.initial_sending import may_lack_initial
 
-    record = read_record(run_folder)
-    return record is None or not record.finished or config.replay.durability == "memory"
+    return may_lack_initial(config, FileRecord(run_folder))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from actors.lives import count_life
-from replay.initial import InitialRecord, write_record
+from replay.initial_record import FileRecord, InitialRecord
 from replay.manifest import LearnerLife, write_life
 from sojourn.chosen_cut import ChosenCut, write_chosen_cut
 from sojourn.config import Config
@@ -25,7 +25,7 @@ WRITERS: dict[str, Callable[[Path], object]] = {
     "shards.json": lambda folder: write_shard_list(folder, ShardList(1, 1)),
     "cut.json": lambda folder: write_chosen_cut(folder, ChosenCut("step-1", {0: 5})),
     "config.yaml": lambda folder: write_config(folder, Config()),
-    "initial.json": lambda folder: write_record(folder, InitialRecord("source", "print", (1,))),
+    "initial.json": lambda folder: FileRecord(folder).write(InitialRecord("source", "print", (1,))),
     "lives/actor-0": lambda folder: count_life(folder / "lives" / "actor-0"),
     "life-000001.json": lambda folder: write_life(folder, LearnerLife(1, "run", 0, False, {})),
     "roles/replay-0.json": announce,

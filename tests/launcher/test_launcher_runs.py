@@ -16,12 +16,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import gymnasium as gym
-import numpy as np
 import psutil
 import pytest
-from minari.data_collector.episode_buffer import EpisodeBuffer
-from minari.dataset.minari_storage import MinariStorage
 
 from replay.client import Manifest, ServiceInfo, service_info
 from sojourn.config.load import load_config
@@ -29,6 +25,7 @@ from sojourn.errors import INTERRUPTED, SojournError, UnavailableError
 from sojourn.launcher import ask_to_scale
 from sojourn.parameters.client import latest_version
 from sojourn.roles import Announcement, announced, announced_address
+from tests.foreign_data import foreign_episodes
 from tests.waiting import eventually
 
 DEADLINE_S = 90.0
@@ -306,23 +303,6 @@ def test_a_second_interrupt_ends_it_at_once_and_leaves_nothing(story: Story) -> 
     assert story.second_exit_code == INTERRUPTED
     assert story.second_stop_s < CROWDED * 8.0
     assert story.second_left == []
-
-
-def foreign_episodes(folder: Path, episodes: int, steps: int) -> None:
-    """A Minari dataset of Pendulum that somebody else made: nothing in it tells of durations."""
-    environment, rng = gym.make("Pendulum-v1"), np.random.default_rng(7)
-    spaces = {"observation_space": environment.observation_space, "action_space": environment.action_space}
-    storage = MinariStorage.new(folder, **spaces, data_format="hdf5")
-    storage.update_episodes(
-        EpisodeBuffer(
-            observations=rng.uniform(-1.0, 1.0, (steps + 1, 3)).astype(np.float32),
-            actions=rng.uniform(-2.0, 2.0, (steps, 1)).astype(np.float32),
-            rewards=np.zeros(steps),
-            terminations=np.zeros(steps, bool),
-            truncations=np.arange(steps) == steps - 1,
-        )
-        for _ in range(episodes)
-    )
 
 
 def test_a_serial_run_begins_with_given_experience_and_ends_by_its_steps(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import pytest
 from replay.arrow import decode_chunk, encode_chunk
 from replay.exported import ExportedRows, exported_rows
 from replay.initial import Beginning, load_initial
+from replay.initial_record import FileRecord
 from replay.initial_source import initial_source
 from replay.nested_columns import leaves_of, trees
 from replay.open_table import OpenTable, live_shard
@@ -104,7 +105,7 @@ def load(service, name, schema, folder, stop=None, source=None):
     beginning = Beginning(
         name, source or initial_source(name), schema, [service.address], 1, "run", 1.0, stop or threading.Event()
     )
-    return load_initial(folder, beginning)
+    return load_initial(FileRecord(folder), beginning)
 
 
 COMPARED = ("reward", "terminated", "truncated", "duration_s", "end_kind", "log_prob")
@@ -235,10 +236,10 @@ def test_what_a_retired_shard_lacks_of_the_beginning_still_arrives_there(make_se
     addresses = [shard.address for shard in shards]
     first = Beginning("given", Breaking(), first_schema(source), addresses, 2, "run", 1.0, threading.Event())
     with pytest.raises(OSError, match="killed"):
-        load_initial(tmp_path / "run", first)
+        load_initial(FileRecord(tmp_path / "run"), first)
     write_shard_list(tmp_path, ShardList(1, 3))
     eventually(shards[1].takes_no_lives)
-    assert load_initial(tmp_path / "run", replace(first, source=given, taking=1)).finished
+    assert load_initial(FileRecord(tmp_path / "run"), replace(first, source=given, taking=1)).finished
     assert [shard.info().env_steps for shard in shards] == [128, 128]
 
 
