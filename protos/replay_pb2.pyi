@@ -212,7 +212,7 @@ class HeartbeatReply(_message.Message):
     def __init__(self, start_credits: _Optional[int] = ..., gated: _Optional[bool] = ..., insert_pause_s: _Optional[float] = ..., env_steps: _Optional[int] = ..., learner_step: _Optional[int] = ..., retired: _Optional[bool] = ...) -> None: ...
 
 class SampleRequest(_message.Message):
-    __slots__ = ("client_id", "incarnation", "table", "batch_size", "credits", "max_batches_per_message", "learner_step", "release_draws", "share", "policy_version", "other_inserted_items", "other_sampled_items")
+    __slots__ = ("client_id", "incarnation", "table", "batch_size", "credits", "max_batches_per_message", "learner_step", "release_draws", "share", "policy_version", "other_inserted_items", "other_sampled_items", "other_imported_items")
     CLIENT_ID_FIELD_NUMBER: _ClassVar[int]
     INCARNATION_FIELD_NUMBER: _ClassVar[int]
     TABLE_FIELD_NUMBER: _ClassVar[int]
@@ -225,6 +225,7 @@ class SampleRequest(_message.Message):
     POLICY_VERSION_FIELD_NUMBER: _ClassVar[int]
     OTHER_INSERTED_ITEMS_FIELD_NUMBER: _ClassVar[int]
     OTHER_SAMPLED_ITEMS_FIELD_NUMBER: _ClassVar[int]
+    OTHER_IMPORTED_ITEMS_FIELD_NUMBER: _ClassVar[int]
     client_id: str
     incarnation: int
     table: str
@@ -237,7 +238,8 @@ class SampleRequest(_message.Message):
     policy_version: int
     other_inserted_items: int
     other_sampled_items: int
-    def __init__(self, client_id: _Optional[str] = ..., incarnation: _Optional[int] = ..., table: _Optional[str] = ..., batch_size: _Optional[int] = ..., credits: _Optional[int] = ..., max_batches_per_message: _Optional[int] = ..., learner_step: _Optional[int] = ..., release_draws: _Optional[_Iterable[int]] = ..., share: _Optional[float] = ..., policy_version: _Optional[int] = ..., other_inserted_items: _Optional[int] = ..., other_sampled_items: _Optional[int] = ...) -> None: ...
+    other_imported_items: int
+    def __init__(self, client_id: _Optional[str] = ..., incarnation: _Optional[int] = ..., table: _Optional[str] = ..., batch_size: _Optional[int] = ..., credits: _Optional[int] = ..., max_batches_per_message: _Optional[int] = ..., learner_step: _Optional[int] = ..., release_draws: _Optional[_Iterable[int]] = ..., share: _Optional[float] = ..., policy_version: _Optional[int] = ..., other_inserted_items: _Optional[int] = ..., other_sampled_items: _Optional[int] = ..., other_imported_items: _Optional[int] = ...) -> None: ...
 
 class SampleReply(_message.Message):
     __slots__ = ("draws", "rows", "table")
@@ -260,7 +262,7 @@ class Draw(_message.Message):
     def __init__(self, draw_id: _Optional[int] = ..., size: _Optional[int] = ..., redelivered: _Optional[bool] = ...) -> None: ...
 
 class TableFacts(_message.Message):
-    __slots__ = ("name", "items", "total_priority", "largest_priority", "env_steps", "inserted_items", "sampled_items", "inclusion_rule", "window_s", "start_log_json", "service_now_s", "start_log_number")
+    __slots__ = ("name", "items", "total_priority", "largest_priority", "env_steps", "inserted_items", "sampled_items", "inclusion_rule", "window_s", "start_log_json", "service_now_s", "start_log_number", "imported_items")
     NAME_FIELD_NUMBER: _ClassVar[int]
     ITEMS_FIELD_NUMBER: _ClassVar[int]
     TOTAL_PRIORITY_FIELD_NUMBER: _ClassVar[int]
@@ -273,6 +275,7 @@ class TableFacts(_message.Message):
     START_LOG_JSON_FIELD_NUMBER: _ClassVar[int]
     SERVICE_NOW_S_FIELD_NUMBER: _ClassVar[int]
     START_LOG_NUMBER_FIELD_NUMBER: _ClassVar[int]
+    IMPORTED_ITEMS_FIELD_NUMBER: _ClassVar[int]
     name: str
     items: int
     total_priority: float
@@ -285,7 +288,8 @@ class TableFacts(_message.Message):
     start_log_json: bytes
     service_now_s: float
     start_log_number: int
-    def __init__(self, name: _Optional[str] = ..., items: _Optional[int] = ..., total_priority: _Optional[float] = ..., largest_priority: _Optional[float] = ..., env_steps: _Optional[int] = ..., inserted_items: _Optional[int] = ..., sampled_items: _Optional[int] = ..., inclusion_rule: _Optional[str] = ..., window_s: _Optional[float] = ..., start_log_json: _Optional[bytes] = ..., service_now_s: _Optional[float] = ..., start_log_number: _Optional[int] = ...) -> None: ...
+    imported_items: int
+    def __init__(self, name: _Optional[str] = ..., items: _Optional[int] = ..., total_priority: _Optional[float] = ..., largest_priority: _Optional[float] = ..., env_steps: _Optional[int] = ..., inserted_items: _Optional[int] = ..., sampled_items: _Optional[int] = ..., inclusion_rule: _Optional[str] = ..., window_s: _Optional[float] = ..., start_log_json: _Optional[bytes] = ..., service_now_s: _Optional[float] = ..., start_log_number: _Optional[int] = ..., imported_items: _Optional[int] = ...) -> None: ...
 
 class ConsumedRequest(_message.Message):
     __slots__ = ("client_id", "incarnation", "table", "draw_ids")

@@ -10,6 +10,9 @@ from sojourn.experience import Columns
 Stream = tuple[str, int]
 """(client id, incarnation): one life of an actor."""
 
+INITIAL = "initial"
+"""Client id under which comes what a run begins with (`replay.initial`): experience that the run did not collect."""
+
 
 @dataclass(frozen=True)
 class Appended:
@@ -57,7 +60,7 @@ class Facts:
     """A table now.
 
     items: drawable.  capacity_items: how many it holds at most.  total_priority: sum of p_i ** priority_exponent.
-    largest_priority: largest ever seen.  inserted_items, sampled_items: ever made, ever drawn.
+    largest_priority: largest ever seen.  inserted_items, sampled_items: ever made, ever drawn.  imported_items: of the inserted ones, what the run began with.
     limiter_surplus: (inserts - min_size) x samples_per_insert - samples, in the limiter's unit.
     insert_blocked, sample_blocked: the latter for one batch of the store's batch size.
     oldest_s, mean_age_s: since items were drawable.  mean_duration_s: of items' windows.
@@ -71,6 +74,7 @@ class Facts:
     total_priority: float
     largest_priority: float
     inserted_items: int
+    imported_items: int
     sampled_items: int
     limiter_surplus: float
     insert_blocked: bool

@@ -4,10 +4,11 @@ A shard that has left is started again on its own files when the run grows: fenc
 durable tier leaves; at level `memory` nothing but its process remembers what it must not store twice.
 """
 
-from replay.answers import Stream
+from dataclasses import fields
+
+from replay.answers import INITIAL, Stream
 from replay.fences import field_of
 from replay.ingest import Ingest
-from replay.initial import CLIENT_ID
 from replay.shard import Shard
 from sojourn.metrics import END_KINDS
 from sojourn.shard_list import FinalCounts, TableCounts
@@ -18,7 +19,7 @@ SILENCE_S = 600.0  # a life that says nothing for so long will not finish: its a
 def end_silent_lives(shard: Shard, ingest: Ingest, now_s: float) -> None:
     """Cut the lanes of lives that will not be finished, so that their last steps can be drawn and leave; a file's rest comes later."""
     for stream in unfinished(shard):
-        if stream[0] != CLIENT_ID and now_s - heard_at_s(shard, stream) > SILENCE_S:
+        if stream[0] != INITIAL and now_s - heard_at_s(shard, stream) > SILENCE_S:
             ingest.finish(stream)
 
 
@@ -62,9 +63,6 @@ def final_counts(shard: Shard) -> FinalCounts:
         ended=dict(zip(END_KINDS, clients.ended, strict=True)),
         windows=sum(map(shard.starts.windows, shard.starts.pools)),
         tables={
-            facts.name: TableCounts(
-                facts.inserted_items, facts.sampled_items, facts.evicted_items, facts.expired_items, facts.late_items
-            )
-            for facts in told
+            facts.name: TableCounts(**{field.name: getattr(facts, field.name) for field in fields(TableCounts)}) for facts in told
         },
     )

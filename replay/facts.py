@@ -18,6 +18,7 @@ class TableFacts:
 
     items: drawable items.  total_priority: sum of p_i ** priority_exponent.  largest_priority: of any item.
     env_steps: accepted, de-duplicated steps.  inserted_items, sampled_items: ever made, ever drawn.
+    imported_items: of the inserted ones, what the run began with.
     inclusion_rule: "one" where the table loses nothing.  window_s: the rule's parameter.
     start_log: what the shards' start logs say, in the order of the shards' numbers; () where the weight needs none.
     """
@@ -29,6 +30,7 @@ class TableFacts:
     env_steps: int = 0
     inserted_items: int = 0
     sampled_items: int = 0
+    imported_items: int = 0
     inclusion_rule: str = "one"
     window_s: float = 0.0
     start_log: Summaries = ()
@@ -42,6 +44,7 @@ class ReplayFacts:
     items: int = 0
     inserted_items: int = 0
     sampled_items: int = 0
+    imported_items: int = 0
 
 
 def start_summary_of(message: pb.TableFacts, now_s: float) -> StartSummary | None:
@@ -65,6 +68,7 @@ def facts_of(message: pb.TableFacts) -> TableFacts:
         env_steps=message.env_steps,
         inserted_items=message.inserted_items,
         sampled_items=message.sampled_items,
+        imported_items=message.imported_items,
         inclusion_rule=message.inclusion_rule or "one",
         window_s=message.window_s,
     )
@@ -83,6 +87,7 @@ def merge_facts(shards: Sequence[TableFacts]) -> TableFacts:
         env_steps=sum(facts.env_steps for facts in shards),
         inserted_items=sum(facts.inserted_items for facts in shards),
         sampled_items=sum(facts.sampled_items for facts in shards),
+        imported_items=sum(facts.imported_items for facts in shards),
         inclusion_rule=losing.inclusion_rule if losing else "one",
         window_s=losing.window_s if losing else 0.0,
         start_log=losing.start_log if losing else (),
@@ -92,4 +97,4 @@ def merge_facts(shards: Sequence[TableFacts]) -> TableFacts:
 def replay_facts(shards: Sequence[TableFacts]) -> ReplayFacts:
     """What a learner reads between draws."""
     merged = merge_facts(shards)
-    return ReplayFacts(merged.env_steps, merged.items, merged.inserted_items, merged.sampled_items)
+    return ReplayFacts(merged.env_steps, merged.items, merged.inserted_items, merged.sampled_items, merged.imported_items)

@@ -20,7 +20,7 @@ LOG = logging.getLogger("sojourn.replay")
 START = "start"
 """Field of the pages that says in which start of the run the shard last went back."""
 STAYS_IN_TABLE = ("late_updates", "evicted_items", "horizon")
-STAYS_IN_LIMITER = ("inserted_items", "inserted", "free")
+STAYS_IN_LIMITER = ("inserted_items", "imported_items", "inserted", "free")
 
 
 async def go_back(store: RedisStore, chosen: ChosenCut, shard: int) -> None:
@@ -64,7 +64,10 @@ def _table(then: Mapping[str, Any], latest: Mapping[str, Any] | None) -> dict[st
     return {
         **then,
         **{name: latest[name] for name in STAYS_IN_TABLE},
-        "limiter": {**then["limiter"], **{name: latest["limiter"][name] for name in STAYS_IN_LIMITER}},
+        "limiter": {
+            **then["limiter"],
+            **{name: latest["limiter"][name] for name in STAYS_IN_LIMITER if name in latest["limiter"]},
+        },
         "leases": {**then["leases"], "next_id": latest["leases"]["next_id"]},
     }
 

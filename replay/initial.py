@@ -12,6 +12,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 
 from replay.actor_connection import actor_hello
+from replay.answers import INITIAL
 from replay.chunker import Chunker
 from replay.initial_experience import InitialSource
 from replay.initial_record import InitialRecord, Records
@@ -27,7 +28,6 @@ from sojourn.roles import Address
 
 LOG = logging.getLogger("sojourn.replay.initial")
 
-CLIENT_ID = "initial"
 BUFFER_BYTES = 8 << 20
 LOOK_S = 0.1  # how soon a stop is heard
 FAREWELL_S = 5.0
@@ -89,7 +89,7 @@ class _Part:
     def __init__(self, records: Records, record: InitialRecord, shard: int, beginning: Beginning) -> None:
         self.record, self.steps = record, 0
         self._records, self._shard, self._beginning = records, shard, beginning
-        hello = actor_hello(beginning.run_id, CLIENT_ID, beginning.schema, FLEET, "", "", 0)
+        hello = actor_hello(beginning.run_id, INITIAL, beginning.schema, FLEET, "", "", 0)
         life = record.incarnations[shard]
         hello.inherit_incarnation, hello.last_incarnation = life, life
         self._link = Link(beginning.addresses[shard], hello)
@@ -108,7 +108,7 @@ class _Part:
         segments = self._segments()
         ended = self._pass_over(segments, chunker, buffer, session.hello.last_message_number)
         stream = InsertStream(
-            CLIENT_ID,
+            INITIAL,
             chunker,
             buffer,
             fleet=FLEET,

@@ -169,6 +169,7 @@ class LearnerConnection:
                         env_steps=counts.env_steps,
                         inserted_items=told.inserted_items,
                         sampled_items=told.sampled_items,
+                        imported_items=told.imported_items,
                     )
                 )
 
@@ -342,12 +343,13 @@ class LearnerConnection:
         streams = [shard.stream for shard in self._shards]
         facts = replay_facts([stream.facts for stream in streams])
         granted = sum(stream.granted_items for stream in streams)
-        return facts.sampled_items + granted <= limiter.samples_per_insert * facts.inserted_items
+        collected = facts.inserted_items - facts.imported_items
+        return facts.sampled_items + granted <= limiter.samples_per_insert * collected
 
-    def _counted_beside(self, stream: SampleStream) -> tuple[int, int]:
-        """Items that all shards but this stream's have inserted and sampled, as their latest answers say."""
-        others = [shard.stream.facts for shard in self._shards if shard.stream is not stream]
-        return sum(facts.inserted_items for facts in others), sum(facts.sampled_items for facts in others)
+    def _counted_beside(self, stream: SampleStream) -> tuple[int, int, int]:
+        """Items that all shards but this stream's have inserted, sampled and begun with, as their latest answers say."""
+        others = replay_facts([shard.stream.facts for shard in self._shards if shard.stream is not stream])
+        return others.inserted_items, others.sampled_items, others.imported_items
 
     def _take(self, timeout_s: float) -> Composed:
         with self._arrived:

@@ -25,7 +25,8 @@ class RateLimiter:
     Inserts are admitted while that surplus <= tolerance, and always before `min_size` items; samples are admitted from `min_size` items
     on while it is >= -tolerance. Each is charged after it was admitted. With unit `seconds` both sides count seconds of experience,
     an item at most `seconds_cap`; `min_size` still counts items, whose seconds are free. Without samples_per_insert only
-    `min_size` holds. What other shards of the run have counted is added on both sides where items are counted (`others`), so that the run's
+    `min_size` holds. What the run begins with (`replay.initial`) counts towards `min_size` and is free, as the first `min_size` items are:
+    nobody owes samples for what was not collected, nor draws ahead on it. What other shards of the run have counted is added on both sides where items are counted (`others`), so that the run's
     ratio is kept over all shards: a new one would otherwise wait for draws that follow priorities it has not got yet. Invariant: inserts and samples are never both refused, since the surplus cannot lie beyond both bounds.
     """
 
@@ -34,11 +35,12 @@ class RateLimiter:
         self._settings = settings
         self._default_tolerance = default_tolerance
         self.takes_no_inserts = False  # what is there may then be drawn as often as the learner wants
-        self.inserted_items = 0
+        self.inserts_are_imports = False  # what comes now is what the run begins with
+        self.inserted_items = self.imported_items = 0
         self.sampled_items = 0
-        self._other_inserted = self._other_sampled = 0
-        self._inserted = 0.0  # charged, the first min_size items included
-        self._free = 0.0  # what these first items were charged
+        self._other_inserted = self._other_sampled = self._other_imported = 0
+        self._inserted = 0.0  # charged, free items included
+        self._free = 0.0  # what these were charged
         self._sampled = 0.0
 
     @property
@@ -62,14 +64,15 @@ class RateLimiter:
         """Samples that are owed (above 0) or were drawn ahead (below), in the limiter's unit. 0 without samples_per_insert."""
         if self._settings.samples_per_insert is None:
             return 0.0
-        free = self._free if self.counts_seconds else self._settings.min_size
+        imported = self.imported_items + self._other_imported
+        free = self._free if self.counts_seconds else max(self._settings.min_size, imported)
         inserted, sampled = self._inserted + self._other_inserted, self._sampled + self._other_sampled
         return (inserted - free) * self._settings.samples_per_insert - sampled
 
-    def others(self, inserted_items: int, sampled_items: int) -> None:
+    def others(self, inserted_items: int, sampled_items: int, imported_items: int = 0) -> None:
         """What all other shards have counted, as a learner knows it; of no use where seconds are counted."""
         if not self.counts_seconds:
-            self._other_inserted, self._other_sampled = inserted_items, sampled_items
+            self._other_inserted, self._other_sampled, self._other_imported = inserted_items, sampled_items, imported_items
 
     @property
     def _items_of_all(self) -> int:
@@ -94,8 +97,9 @@ class RateLimiter:
         if items == 0:
             return
         charge = seconds if self.counts_seconds else float(items)
-        free_items = max(0, min(self._settings.min_size - self.inserted_items, items))
+        free_items = items if self.inserts_are_imports else max(0, min(self._settings.min_size - self.inserted_items, items))
         self.inserted_items += items
+        self.imported_items += items if self.inserts_are_imports else 0
         self._inserted += charge
         self._free += charge * free_items / items
 
@@ -108,6 +112,7 @@ class RateLimiter:
         """What `restore` needs, ready for JSON."""
         return {
             "inserted_items": self.inserted_items,
+            "imported_items": self.imported_items,
             "sampled_items": self.sampled_items,
             "inserted": self._inserted,
             "free": self._free,
@@ -117,6 +122,7 @@ class RateLimiter:
     def restore(self, state: Mapping[str, float]) -> None:
         """Go on from another life's counts."""
         self.inserted_items = int(state["inserted_items"])
+        self.imported_items = int(state.get("imported_items", 0))
         self.sampled_items = int(state["sampled_items"])
         self._inserted = float(state["inserted"])
         self._free = float(state["free"])

@@ -160,6 +160,7 @@ def request_of(request: pb.SampleRequest) -> Request:
         policy_version=version_of(request.policy_version),
         other_inserted_items=request.other_inserted_items,
         other_sampled_items=request.other_sampled_items,
+        other_imported_items=request.other_imported_items,
     )
 
 
@@ -195,6 +196,7 @@ def facts_message(facts: Facts, env_steps: int, now_s: float) -> pb.TableFacts:
         env_steps=env_steps,
         inserted_items=facts.inserted_items,
         sampled_items=facts.sampled_items,
+        imported_items=facts.imported_items,
         inclusion_rule=facts.rule.name,
         window_s=facts.rule.horizon,
         service_now_s=now_s,

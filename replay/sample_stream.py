@@ -69,12 +69,12 @@ class SampleStream:
         batches_per_message: int,
         may_draw: Callable[[], bool],
         now_s: Callable[[], float] = time.monotonic,
-        others: Callable[[], tuple[int, int]] = lambda: (0, 0),
+        others: Callable[[], tuple[int, int, int]] = lambda: (0, 0, 0),
     ) -> None:
         """may_draw: whether the ratio of samples to inserts over all shards leaves room; called holding `arrived`.
 
         now_s: the learner's clock, which the service's is compared with.
-        others: items that all other shards have inserted and sampled; called holding `arrived`.
+        others: items that all other shards have inserted, sampled and begun with; called holding `arrived`.
         """
         self._link = link
         self._arrived = arrived
@@ -89,7 +89,7 @@ class SampleStream:
         self._learner_step = 0
         self._policy_version = 0
         self._others = others
-        self._told_others = (0, 0)
+        self._told_others = (0, 0, 0)
         self._reported = (0, 0)  # learner step and policy version
         self.start_summary = StartSummary()
         self.start_log_number = 0
@@ -165,7 +165,7 @@ class SampleStream:
         ended = threading.Event()
         with self._arrived:
             self._granted = 0
-            self._reported = self._told_others = (0, 0)
+            self._reported, self._told_others = (0, 0), (0, 0, 0)
         try:
             requests = self._requests(session, ended)
             with our_errors():
@@ -231,7 +231,7 @@ class SampleStream:
     def _request(self, session: Session, credits: int) -> pb.SampleRequest:
         self._granted += credits
         self._reported = (self._learner_step, self._policy_version)
-        self._told_others = other_inserted_items, other_sampled_items = self._others()
+        self._told_others = inserted_items, sampled_items, imported_items = self._others()
         return pb.SampleRequest(
             client_id=self._link.client_id,
             incarnation=session.incarnation,
@@ -242,8 +242,9 @@ class SampleStream:
             learner_step=self._learner_step,
             share=self.share,
             policy_version=self._policy_version,
-            other_inserted_items=other_inserted_items,
-            other_sampled_items=other_sampled_items,
+            other_inserted_items=inserted_items,
+            other_sampled_items=sampled_items,
+            other_imported_items=imported_items,
         )
 
 

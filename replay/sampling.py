@@ -24,7 +24,7 @@ LARGEST_BATCH_BYTES = 1 << 30  # gRPC ends at 2 GiB, and what a batch takes is n
 class Request:
     """What a learner asks for. credits: further batches.  release_draws: leases handed back.  policy_version: its newest, 0 unknown.
 
-    other_inserted_items, other_sampled_items: of the table on all other shards.
+    other_inserted_items, other_sampled_items, other_imported_items: of the table on all other shards.
     """
 
     table: str
@@ -35,6 +35,7 @@ class Request:
     release_draws: Sequence[int] = ()
     policy_version: int = 0
     other_inserted_items: int = 0
+    other_imported_items: int = 0
     other_sampled_items: int = 0
 
 
@@ -127,7 +128,9 @@ class Sampling:
         self._shard.learner_reported(request.learner_step, request.policy_version, request.table)
         self._give_back(call, call.lent.intersection(request.release_draws))
         if self._shard.store is not None:
-            self._shard.store.count_others(request.table, request.other_inserted_items, request.other_sampled_items)
+            self._shard.store.count_others(
+                request.table, request.other_inserted_items, request.other_sampled_items, request.other_imported_items
+            )
             self._shard.inserters.notify()
         self._shard.samplers.notify()
 

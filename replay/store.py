@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from replay.answers import Appended, Draw, Drawn, Facts, Page, Stream
+from replay.answers import INITIAL, Appended, Draw, Drawn, Facts, Page, Stream
 from replay.layout import RowLayout
 from replay.limiter import Traffic
 from replay.origin import Origin
@@ -108,6 +108,7 @@ class Store:
         for version, came_s in origin.versions(rows.policy_version):
             self.versions.learn(version, came_s)
         first = self.next_row_number if first_row is None else first_row
+        self._charge(origin.lives)
         new_items = self._cut_at_gaps(rows, origin, first)
         known_index = self._chains.chain_indices(first + np.arange(len(rows))) if self._chains is not None else None
         slots = origin.by_life(self._slab.open_lanes, rows.lane)
@@ -123,6 +124,12 @@ class Store:
             at = stop
         self.next_row_number = max(self.next_row_number, first + len(rows))
         return self._answer(first, rows, new_items)
+
+    def _charge(self, lives: Sequence[Stream]) -> None:
+        """Whether limiters charge for what these lives complete: a run owes nothing for what it began with."""
+        imported = all(client_id == INITIAL for client_id, _ in lives)
+        for table in self._tables.values():
+            table.limiter.inserts_are_imports = imported
 
     def put_together(self, first_row: int, rows: int) -> bool:
         """The chunks of this range of rows are let go together from now on, as the first of them. False if all have left."""
@@ -163,6 +170,7 @@ class Store:
 
     def close_stream(self, stream: Stream, now_s: float) -> Appended:
         """A life ended, with or without `final`: its open lanes are cut as truncated at their last observation and forgotten."""
+        self._charge((stream,))
         made = self._cut(self._slab.lanes.of_stream(stream), now_s)
         self._slab.lanes.forget(stream, self._slab.blocks)
         self._collect()
@@ -238,9 +246,9 @@ class Store:
         """Keys uint64 of every leased draw, by draw id."""
         return self._table(table).leases.all()
 
-    def count_others(self, table: str, inserted_items: int, sampled_items: int) -> None:
+    def count_others(self, table: str, inserted_items: int, sampled_items: int, imported_items: int) -> None:
         """What the run's other shards have counted in this table, for its limiter."""
-        self._table(table).limiter.others(inserted_items, sampled_items)
+        self._table(table).limiter.others(inserted_items, sampled_items, imported_items)
 
     def take_no_inserts(self, retired: bool) -> None:
         """Limiters let everything be drawn while no inserts are to come, and count on as before otherwise."""

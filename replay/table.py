@@ -283,6 +283,7 @@ class Table:
             largest_priority=self._largest_priority,
             inserted_items=self.limiter.inserted_items,
             sampled_items=self.limiter.sampled_items,
+            imported_items=self.limiter.imported_items,
             limiter_surplus=self.limiter.surplus,
             insert_blocked=self.insert_blocked(),
             sample_blocked=self.sample_blocked(self._batch_size),

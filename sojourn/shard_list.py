@@ -12,9 +12,10 @@ from sojourn.errors import UnavailableError
 
 @dataclass(frozen=True)
 class TableCounts:
-    """Items of a table over the life of its shard."""
+    """Items of a table over the life of its shard. imported_items: of the inserted ones, what the run began with."""
 
     inserted_items: int = 0
+    imported_items: int = 0
     sampled_items: int = 0
     evicted_items: int = 0
     expired_items: int = 0

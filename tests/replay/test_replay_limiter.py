@@ -183,3 +183,45 @@ def test_seconds_are_counted_by_each_shard_alone():
     rate.charge_insert(1, 5.0)
     rate.others(inserted_items=1_000, sampled_items=0)
     assert rate.surplus == 0.0
+
+
+def test_what_a_run_begins_with_is_free_and_counts_towards_the_first_items():
+    rate = limiter(min_size=10, samples_per_insert=2.0)
+    rate.inserts_are_imports = True
+    rate.charge_insert(500, 0.0)
+    assert (rate.surplus, rate.can_insert(), rate.can_sample()) == (0.0, True, True)
+    rate.charge_sample(4, 0.0)  # -4: nothing more before actors have inserted
+    assert not rate.can_sample()
+    rate.inserts_are_imports = False
+    rate.charge_insert(3, 0.0)  # 2: the first ten were imported
+    assert (rate.surplus, rate.can_sample()) == (2.0, True)
+    assert (rate.inserted_items, rate.imported_items) == (503, 500)
+    again = limiter(min_size=10, samples_per_insert=2.0)
+    again.restore(rate.state())
+    assert (again.surplus, again.imported_items) == (2.0, 500)
+
+
+def test_fewer_imported_items_than_the_first_ones_leave_the_rest_of_these_free():
+    rate = limiter(min_size=10, samples_per_insert=2.0)
+    rate.inserts_are_imports = True
+    rate.charge_insert(4, 0.0)
+    rate.inserts_are_imports = False
+    rate.charge_insert(7, 0.0)
+    assert rate.surplus == 2.0  # the eleventh
+
+
+def test_imported_seconds_are_free():
+    rate = limiter(unit="seconds", samples_per_insert=2.0, tolerance=5.0, min_size=1)
+    rate.inserts_are_imports = True
+    rate.charge_insert(100, 50.0)
+    assert (rate.surplus, rate.can_insert()) == (0.0, True)
+    rate.inserts_are_imports = False
+    rate.charge_insert(1, 0.5)
+    assert rate.surplus == 1.0
+
+
+def test_what_other_shards_were_begun_with_is_free_here_too():
+    rate = limiter(min_size=10, samples_per_insert=2.0, tolerance=100.0)
+    rate.others(inserted_items=300, sampled_items=8, imported_items=290)
+    assert rate.can_sample()
+    assert rate.surplus == 12.0  # (300 - 290) x 2 - 8

@@ -339,3 +339,27 @@ async def test_garbage_on_the_port_harms_nobody(serve: Any, kit: SimpleNamespace
             await writer.drain()
             writer.close()
         assert (await inserts.insert(1, kit.body(kit.segment()))).outcome == ACCEPTED
+
+
+async def test_nobody_waits_for_draws_of_what_the_run_begins_with(serve: Any, kit: SimpleNamespace) -> None:
+    """Its items can be drawn, and the learner neither owes samples for them nor draws ahead on them."""
+    limiter = {"samples_per_insert": 1.0, "min_size": 1, "tolerance": 8.0}
+    async with serve(kit.config(tables={"replay": {"limiter": limiter}}, replay={"durability": "process"})) as service:
+        beginning = await service.client.inserts("initial")
+        for number in range(1, 6):
+            body = kit.body(kit.segment(first_sequence=41 * number, steps=40, closed=True, episode=number))
+            assert (await beginning.insert(number, body)).outcome == pb.InsertReply.ACCEPTED
+        table = (await service.client.info()).tables[0]
+        assert (table.facts.inserted_items, table.facts.imported_items, table.limiter_surplus) == (200, 200, 0.0)
+        samples = await service.client.samples()
+        await samples.ask(credits=20, batch_size=4)
+        drawn = 0
+        while not await samples.nothing_comes():
+            drawn += len((await samples.reply())[0].draws)
+        assert drawn == 3  # 8 ahead, and the batch with which the bound is passed
+        actor = await service.client.inserts("actor-0")
+        await actor.insert(1, kit.body(kit.segment(steps=12, closed=True)))
+        for _ in range(3):
+            await samples.reply()
+    async with serve(kit.config(tables={"replay": {"limiter": limiter}}, replay={"durability": "process"})) as service:
+        assert (await service.client.info()).tables[0].facts.imported_items == 200
