@@ -50,4 +50,5 @@ PARTS = {
         ),
         "not shrink",  # 8,000 batches
     ),
+    "step_search": Part({"replay/step_search.py": ()}, ("tests/duration/test_replay_survival.py",), interpreted=True),
 }
