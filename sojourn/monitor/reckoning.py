@@ -127,6 +127,8 @@ class Reckoner:
 
     def _notice_restarts(self, readings: Readings) -> None:
         for name, reading in readings.items():
+            if reading.gone:
+                self._lives.pop(name, None)  # if it comes back, nothing has failed
             if not reading.up:
                 continue
             if self._lives.get(name, reading.life) != reading.life:

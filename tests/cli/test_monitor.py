@@ -37,8 +37,16 @@ def test_a_shard_that_has_left_the_run_counts_on_also_in_the_next_launch(tmp_pat
     with Monitor(tmp_path) as monitor:
         record = monitor.read()
         facts = monitor.durations(record).facts
+        for _ in range(2):  # it comes back, and once more after it has left
+            write_shard_list(tmp_path, ShardList(2, 2))
+            start(tmp_path, "replay-1").gauge("sojourn_replay_env_steps").set(75)
+            back = monitor.read()
+            write_shard_list(tmp_path, ShardList(1, 2).without(1, counts))
+            (tmp_path / "roles" / "replay-1.json").unlink()
+            monitor.read()
     assert (record.env_steps, record.episodes) == (570, 2)
     assert (record.roles, record.restarts) == ({"replay-0": True}, {})
+    assert (back.env_steps, back.roles, back.restarts) == (575, {"replay-0": True, "replay-1": True}, {})
     assert (facts["started"], facts["ended_failed"], facts["evicted_items"]) == (680, 4, 9)
 
 
