@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -19,11 +18,11 @@ from replay.cutting import Wanted, cut_all, draws_of
 from replay.facts import ReplayFacts, TableFacts, replay_facts
 from replay.learner_meter import LearnerMeter
 from replay.link import Link, Session, end_window, keep_open_in_thread
-from replay.rules import reads_start_log
 from replay.sample_stream import SampleStream
-from replay.shards import AcrossShards, Composed, Together, WholeBatches
+from replay.shard_connection import FAREWELL_S, ShardConnection
+from replay.shards import AcrossShards, Composed, WholeBatches
 from replay.start_summary import Summaries
-from replay.weighting import Weigher, Weighted
+from replay.weighing import Weighing
 from sojourn.chosen_cut import ShardCut
 from sojourn.columns import Schema
 from sojourn.config.schema import LearnerSettings, TableSettings
@@ -34,40 +33,7 @@ from sojourn.roles import Address, ReplayShards
 from sojourn.rpc import CONTRACT_VERSION
 
 LOOK_S = 0.1  # how often a waiting sample() looks at what nobody announces: a shard that is late
-FAREWELL_S = 2.0
 NEW_SHARDS_EVERY_S = 2.0
-
-
-class _Shard:
-    """One shard's link with its two threads."""
-
-    def __init__(self, link: Link, stream: SampleStream, courier: Courier) -> None:
-        self.link = link
-        self.stream = stream
-        self.courier = courier
-        self.schema_json = b""
-        self.answered = False  # it has said once what it knows
-        self.threads: list[threading.Thread] = []
-
-    @property
-    def is_expected(self) -> bool:
-        """Whether it has yet to say what it knows, and is not known to be away."""
-        return not self.answered and (self.link.connected or not self.link.tried)
-
-    def leave(self, facts: TableFacts) -> None:
-        """It has left the run with these counts: they stand, and nobody is to be reached."""
-        self.answered = True
-        self.stream.leave(facts)
-        self.link.close()
-
-    def close(self) -> None:
-        """Say the last words, waiting shortly; first what was consumed, since leases end with the stream."""
-        for end, thread in zip((self.courier.close, self.stream.close), self.threads, strict=True):
-            end()
-            thread.join(FAREWELL_S if self.link.connected else 0.0)
-        self.link.close()
-        for thread in self.threads:
-            thread.join(FAREWELL_S)
 
 
 class LearnerConnection:
@@ -106,15 +72,12 @@ class LearnerConnection:
         self._table = table
         self._settings = table_settings
         self._batch_size = learner.batch_size
-        self._reads_start_logs = reads_start_log(table_settings)
-        self._weigher = Weigher(table_settings, total_env_steps, learner.ess_floor)
+        self._weighing = Weighing(table_settings, learner, total_env_steps, self._summaries)
         self._meter = LearnerMeter(metrics or Metrics("learner"), self._shards_down, lambda: self.queued_batches)
         self._now_s = now_s
         self._arrived = threading.Condition()
         self._fault: SojournError | None = None
-        self._shards: list[_Shard] = []
-        self._merged: tuple[TableFacts, Summaries, TableFacts] = TableFacts(), (), TableFacts()
-        self._weighed: tuple[Together | None, list[Weighted]] = None, []
+        self._shards: list[ShardConnection] = []
         self.waited_s = 0.0
         hello = pb.HelloRequest(
             contract_version=CONTRACT_VERSION,
@@ -127,7 +90,9 @@ class LearnerConnection:
             world=world,
         )
         self._rng = np.random.default_rng(seed)
-        self._connect_to: Callable[[Address, int], _Shard] = partial(self._connect, hello=hello, learner=learner, token=token)
+        self._connect_to: Callable[[Address, int], ShardConnection] = partial(
+            self._connect, hello=hello, learner=learner, token=token
+        )
         self._shards = [self._connect_to(address, len(addresses)) for address in addresses]
         self._source = self._make_source()
         self._closed = threading.Event()
@@ -188,39 +153,18 @@ class LearnerConnection:
         there is no weight for the table's rule.
         """
         composed = self._take(timeout_s)
-        weighted = self._weigh(composed, timeout_s)
-        self._meter.drawn(composed, weighted, self._weigher.exponent)
+        weighted = self._weighing.weigh(composed, timeout_s)
+        self._meter.drawn(composed, weighted, self._weighing.exponent)
         return Batch(self._table, composed.columns, composed.info, weighted.loss_weight, weighted.factors, weighted.errors)
 
-    def _weigh(self, composed: Composed, timeout_s: float) -> Weighted:
-        """Weigh a batch, and those of its message with it: at once they take little longer than one does alone."""
-        together = composed.together
-        if together is None or not self._weigher.takes_several:
-            return self._weigher.weigh(composed.columns, composed.info, self._facts(composed, timeout_s))
-        if self._weighed[0] is not together:
-            facts = self._facts(composed, timeout_s)
-            self._weighed = together, self._weigher.weigh_several(together.info, facts, together.batches)
-        return self._weighed[1][composed.place]
-
-    def _facts(self, composed: Composed, timeout_s: float) -> TableFacts:
-        return self._with_start_logs(composed.facts, timeout_s) if self._reads_start_logs else composed.facts
-
-    def _with_start_logs(self, facts: TableFacts, timeout_s: float) -> TableFacts:
-        """With what all shards say of their starts, also those that this batch has nothing of: their counts belong together.
-
-        Batches of one message have one answer; for the others it takes no lock, since the streams' threads hold it often.
-        """
+    def _summaries(self, timeout_s: float) -> Summaries:
+        """What all shards say of their starts, once they have. It takes no lock then, since the streams' threads hold it often."""
         if any(shard.is_expected for shard in self._shards):
             until_s = time.monotonic() + timeout_s
             with self._arrived:
                 while any(shard.is_expected for shard in self._shards):
                     self._wait(until_s, f"not every shard has said what it knows of starts within {timeout_s:g} s")
-        summaries = tuple([shard.stream.start_summary for shard in self._shards])
-        told, known, merged = self._merged
-        if told is not facts or known != summaries:
-            merged = replace(facts, start_log=summaries)
-            self._merged = facts, summaries, merged
-        return merged
+        return tuple([shard.stream.start_summary for shard in self._shards])
 
     def update_priorities(self, update: PriorityUpdate) -> None:
         """Queue new priorities for the shards that hold the items; the latest of a key wins."""
@@ -276,7 +220,9 @@ class LearnerConnection:
         for shard in self._shards:
             shard.close()
 
-    def _connect(self, address: Address, shards: int, hello: pb.HelloRequest, learner: LearnerSettings, token: str) -> _Shard:
+    def _connect(
+        self, address: Address, shards: int, hello: pb.HelloRequest, learner: LearnerSettings, token: str
+    ) -> ShardConnection:
         said = pb.HelloRequest()
         said.CopyFrom(hello)
         link = Link(address, said, token)
@@ -294,18 +240,18 @@ class LearnerConnection:
         courier = Courier(
             link, self._table, lambda reply: self._heard(shard, reply), self._meter.updated, lambda: self._asked(shard)
         )
-        shard = _Shard(link, stream, courier)
+        shard = ShardConnection(link, stream, courier)
         shard.threads = [
             keep_open_in_thread(link, "courier", shard.courier.serve, lambda: shard.courier.calls, self._refused),
             keep_open_in_thread(link, "samples", partial(self._serve, shard), lambda: stream.messages, self._refused),
         ]
         return shard
 
-    def _serve(self, shard: _Shard, session: Session) -> bool:
+    def _serve(self, shard: ShardConnection, session: Session) -> bool:
         self._learned_schema(shard, session.hello.schema_json)
         return shard.stream.serve(session)
 
-    def _heard(self, shard: _Shard, reply: pb.InfoReply) -> None:
+    def _heard(self, shard: ShardConnection, reply: pb.InfoReply) -> None:
         self._learned_schema(shard, reply.schema_json)
         for table in reply.tables:
             if table.facts.name == self._table:
@@ -316,13 +262,13 @@ class LearnerConnection:
             shard.answered = True
             self._arrived.notify_all()
 
-    def _asked(self, shard: _Shard) -> pb.InfoRequest:
+    def _asked(self, shard: ShardConnection) -> pb.InfoRequest:
         """What the courier asks of a shard's own account: with its start log, if the weight needs that."""
-        if not self._reads_start_logs:
+        if not self._weighing.reads_start_logs:
             return pb.InfoRequest()
         return pb.InfoRequest(start_log_of=self._table, start_log_known=shard.stream.start_log_number)
 
-    def _learned_schema(self, shard: _Shard, schema_json: bytes) -> None:
+    def _learned_schema(self, shard: ShardConnection, schema_json: bytes) -> None:
         with self._arrived:
             shard.schema_json = schema_json or shard.schema_json
             self._arrived.notify_all()
