@@ -33,14 +33,22 @@ SCHEMA = Schema(
         )
     ),
     action=space_to_json(gym.spaces.Discrete(5)),
-    extras=(Column("lap", "int64"), Column("hits", "float32", ragged_max=4)),
+    extras=(
+        Column("lap", "int64"),
+        Column("hits", "float32", ragged_max=4),
+        Column("seen", "bool", ragged_max=4),
+        Column("near", "bool", (2,)),
+        Column("weather", "float64", (2, 2), scope="episode"),
+    ),
+    core_state=(Column("core_state.memory", "float32", (3,)),),
 )
 
 
 def segment_of(lane: int, first: int, steps: int, *, closed: bool) -> Segment:
     rng = np.random.default_rng(first)
-    hits = np.empty(steps, object)
+    hits, seen = np.empty(steps, object), np.empty(steps, object)
     hits[:] = [rng.random(count, np.float32) for count in rng.integers(0, 5, steps)]
+    seen[:] = [rng.integers(0, 2, count).astype(bool) for count in rng.integers(0, 5, steps)]
     return Segment(
         lane=lane,
         first_sequence=first,
@@ -59,7 +67,14 @@ def segment_of(lane: int, first: int, steps: int, *, closed: bool) -> Segment:
         end_kind=rng.integers(0, 2, steps).astype(np.uint8),
         log_prob=rng.standard_normal(steps).astype(np.float32),
         policy_version=rng.integers(0, 9, steps),
-        extras={"lap": rng.integers(0, 9, steps), "hits": hits},
+        extras={
+            "lap": rng.integers(0, 9, steps),
+            "hits": hits,
+            "seen": seen,
+            "near": rng.integers(0, 2, (steps, 2)).astype(bool),
+            "weather": rng.random((steps, 2, 2)),
+        },
+        core_state={"core_state.memory": rng.random((steps, 3), np.float32)},
         closed=closed,
     )
 
