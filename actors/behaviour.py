@@ -3,6 +3,7 @@
 Uses torch through the policy; draws random numbers from its own generator; waits for the network only in `wait`.
 """
 
+import math
 import threading
 import time
 from typing import Protocol
@@ -75,9 +76,12 @@ class BehaviourPolicy:
 
     def _check_finite(self, acted: Acted) -> None:
         for name, values in (("log_prob", acted.log_prob), *acted.action.items()):
-            if values.dtype.kind == "f" and not np.isfinite(values).all():
+            if values.dtype.kind != "f":
+                continue
+            flat = values.ravel()
+            if not math.isfinite(flat.dot(flat)) and not np.isfinite(flat).all():  # the first alone may have overflowed
                 raise ValidationError(
-                    f"the policy of version {self.policy_version} chose {name} {values[~np.isfinite(values)][0]}: its parameters "
+                    f"the policy of version {self.policy_version} chose {name} {flat[~np.isfinite(flat)][0]}: its parameters "
                     "have broken down. Go on from an earlier checkpoint with a lower learning rate"
                 )
 

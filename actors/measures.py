@@ -1,5 +1,8 @@
 """What an actor tells Prometheus. Cheap enough for microsecond steps: most series are brought up to date once per report."""
 
+import numpy as np
+from prometheus_client import Histogram
+
 from actors.board import LaneBoard
 from actors.lane import LISTED_FROM_S
 from sojourn.experience import EndKind, Segment
@@ -37,8 +40,7 @@ class ActorMeasures:
     def inserted(self, segment: Segment, seconds: float) -> None:
         """A segment was handed over, which took so long."""
         self._metrics.counter("sojourn_actor_insert_blocked_seconds").inc(seconds)
-        for duration_s in segment.duration_s.tolist():
-            self._duration.observe(duration_s)
+        observe_all(self._duration, segment.duration_s)
 
     def refresh(self, board: LaneBoard, policy_version: int, policy_age_s: float, now_s: float) -> None:
         """Bring counters and gauges up to date with the lanes."""
@@ -68,3 +70,12 @@ class ActorMeasures:
 
     def _set(self, name: str, value: float) -> None:
         self._metrics.gauge(name).set(value)
+
+
+def observe_all(histogram: Histogram, values: np.ndarray) -> None:
+    """`observe` of each value. Reaches behind it: one call a value is a fiftieth of a microsecond step's time."""
+    counts = np.bincount(np.searchsorted(histogram._upper_bounds, values))
+    for bucket, count in zip(histogram._buckets, counts.tolist(), strict=False):
+        if count:
+            bucket.inc(count)
+    histogram._sum.inc(float(values.sum()))

@@ -65,6 +65,7 @@ class CheckedEnvironment:
             _Leaf(name, space, column.dtype)
             for (name, space), column in zip(leaves(self._space, "observation"), schema.observation_columns(), strict=True)
         ]
+        self._plain = not isinstance(self._space, gym.spaces.Dict | gym.spaces.Tuple)
         self.finished_at_s = 0.0
 
     @reads
@@ -108,6 +109,9 @@ class CheckedEnvironment:
 
     def _checked(self, observation: Any) -> Columns:
         try:
+            if self._plain:  # the inner loop's case
+                leaf = self._leaves[0]
+                return {leaf.name: leaf.checked(np.asarray(observation))}
             columns = flatten(self._space, observation, "observation")
         except (KeyError, IndexError, TypeError, ValueError) as error:
             raise EnvironmentFault(f"observation does not fit {self._space}: {type(error).__name__} {error}") from error

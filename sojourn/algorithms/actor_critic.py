@@ -63,9 +63,10 @@ class ActorCriticPolicy(Policy):
     def trunk(self) -> tuple[nn.Module, ...]:
         return (self.body,)
 
-    def choose(self, outputs: Tensor, *, deterministic: bool, env_steps: int, rng: np.random.Generator) -> Acted:
+    @torch.inference_mode()
+    def choose(self, outputs: np.ndarray, *, deterministic: bool, env_steps: int, rng: np.random.Generator) -> Acted:
         """The log-probability is that of the action as it is stored, so that a learner finds the same one."""
-        distribution: Distribution = self.head(outputs)
+        distribution: Distribution = self.head(torch.from_numpy(outputs))
         columns = self.head.columns(distribution.mode() if deterministic else distribution.sample(rng))
         stored = self.head.stored({name: torch.from_numpy(leaf) for name, leaf in columns.items()})
         return Acted(columns, distribution.log_prob(stored).numpy())

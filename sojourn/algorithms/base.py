@@ -152,17 +152,17 @@ class Policy(nn.Module, ABC):
             acted = self.random(len(next(iter(observation.values()))), rng)
             if acted is not None:
                 return acted
-        with torch.inference_mode():
-            return self.choose(self._outputs(observation), deterministic=deterministic, env_steps=env_steps, rng=rng)
+        return self.choose(self._outputs(observation), deterministic=deterministic, env_steps=env_steps, rng=rng)
 
-    def _outputs(self, observation: Columns) -> Tensor:
+    def _outputs(self, observation: Columns) -> np.ndarray:
         """What encoder and `trunk` make of B observations, float32[B, O]: without torch where its calls would cost the most."""
         if self._without_torch is not None and len(next(iter(observation.values()))) <= FEW:
-            return torch.from_numpy(self._without_torch(observation))
-        outputs: Tensor = self.encoder({name: torch.from_numpy(np.asarray(leaf)) for name, leaf in observation.items()})
-        for module in self.trunk():
-            outputs = module(outputs)
-        return outputs[0] if self.trunk() else outputs
+            return self._without_torch(observation)
+        with torch.inference_mode():
+            outputs: Tensor = self.encoder({name: torch.from_numpy(np.asarray(leaf)) for name, leaf in observation.items()})
+            for module in self.trunk():
+                outputs = module(outputs)
+            return (outputs[0] if self.trunk() else outputs).numpy()
 
     @cached_property
     def _without_torch(self) -> Callable[[Columns], np.ndarray] | None:
@@ -177,7 +177,7 @@ class Policy(nn.Module, ABC):
         return None
 
     @abstractmethod
-    def choose(self, outputs: Tensor, *, deterministic: bool, env_steps: int, rng: np.random.Generator) -> Acted:
+    def choose(self, outputs: np.ndarray, *, deterministic: bool, env_steps: int, rng: np.random.Generator) -> Acted:
         """Actions for what encoder and trunk made of B observations, float32[B, O]."""
 
     def observe(self, batch: TrainBatch) -> Tensor:

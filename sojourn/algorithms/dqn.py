@@ -93,8 +93,9 @@ class DqnPolicy(Policy):
     def trunk(self) -> tuple[nn.Module, ...]:
         return (self.q.body,)
 
-    def choose(self, outputs: Tensor, *, deterministic: bool, env_steps: int, rng: np.random.Generator) -> Acted:
-        greedy = self.q.of_hidden(outputs).argmax(dim=2).numpy()
+    @torch.inference_mode()
+    def choose(self, outputs: np.ndarray, *, deterministic: bool, env_steps: int, rng: np.random.Generator) -> Acted:
+        greedy = self.q.of_hidden(torch.from_numpy(outputs)).argmax(dim=2).numpy()
         epsilon = 0.0 if deterministic else exploration(self._settings, env_steps)
         uniform = rng.integers(self.actions.sizes, size=greedy.shape)
         index = np.where(rng.random(greedy.shape) < epsilon, uniform, greedy)

@@ -87,10 +87,10 @@ class SacPolicy(Policy):
     def trunk(self) -> tuple[nn.Module, ...]:
         return self.body, self.head
 
-    def choose(self, outputs: Tensor, *, deterministic: bool, env_steps: int, rng: np.random.Generator) -> Acted:
+    def choose(self, outputs: np.ndarray, *, deterministic: bool, env_steps: int, rng: np.random.Generator) -> Acted:
         shape = len(outputs), self.actions.dimensions
         noise = np.zeros(shape, np.float32) if deterministic else rng.standard_normal(shape, np.float32)
-        action, log_prob = squashed_numpy(outputs.numpy(), noise)
+        action, log_prob = squashed_numpy(outputs, noise)
         return Acted(self.actions.columns(action), log_prob)
 
 

@@ -73,7 +73,8 @@ class ContinuousActions(nn.Module):
         """float32[B, D] in [-1, 1] as the environment's actions, leaves [B, ...] in their own dtypes."""
         values = action * self._half_range
         values += self._centre
-        np.clip(values, self._low, self._high, out=values)  # rounding must not leave the box
+        np.maximum(values, self._low, out=values)  # rounding must not leave the box
+        np.minimum(values, self._high, out=values)
         return {part.name: values[:, part.columns].astype(part.dtype).reshape(len(action), *part.shape) for part in self._spaces}
 
 

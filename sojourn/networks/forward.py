@@ -29,19 +29,24 @@ FEW = 32
 def dense(x: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> np.ndarray:
     """x weight + bias.  x: float32[B, I], weight: float32[I, O], bias: float32[O].  Returns float32[B, O].
 
-    Inputs that are 0, which rectified units are half of the time, cost nothing.
+    Four inputs at a time: a sum is then read and written a quarter as often. (Inputs that are 0, half of what rectified units give, are
+    not skipped: the processor cannot guess which they are.)
     """
-    rows, outputs = x.shape[0], weight.shape[1]
+    rows, inputs, outputs = x.shape[0], weight.shape[0], weight.shape[1]
     result = np.empty((rows, outputs), np.float32)
     for row in range(rows):
-        for output in range(outputs):
-            result[row, output] = bias[output]
-    for place in range(weight.shape[0]):
+        for k in range(outputs):
+            result[row, k] = bias[k]
+    fours = inputs // 4 * 4
+    for i in range(0, fours, 4):
         for row in range(rows):
-            value = x[row, place]
-            if value != 0.0:
-                for output in range(outputs):
-                    result[row, output] += value * weight[place, output]
+            a, b, c, d = x[row, i], x[row, i + 1], x[row, i + 2], x[row, i + 3]
+            for k in range(outputs):
+                result[row, k] += a * weight[i, k] + b * weight[i + 1, k] + c * weight[i + 2, k] + d * weight[i + 3, k]
+    for i in range(fours, inputs):
+        for row in range(rows):
+            for k in range(outputs):
+                result[row, k] += x[row, i] * weight[i, k]
     return result
 
 
