@@ -5,11 +5,11 @@ it is ready for more, so a slow or silent one holds one snapshot, no queue, and 
 """
 
 import asyncio
-import hashlib
 import time
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -30,6 +30,23 @@ STOP_GRACE_S = 0.2  # watchers' streams never end by themselves
 Context = grpc.aio.ServicerContext[object, object]
 
 
+@dataclass(frozen=True)
+class Shown:
+    """A publication and its chunks as they travel, made once for all watchers: that takes as long as sending them."""
+
+    publication: Publication
+    chunks: tuple[bytes, ...]
+
+    @classmethod
+    def of(cls, publication: Publication) -> "Shown":
+        chunks = chunks_of(publication.snapshot.tensors)
+        return cls(publication, tuple(pb.WatchReply(chunk=chunk).SerializeToString() for chunk in chunks))
+
+    @property
+    def version(self) -> int:
+        return self.publication.snapshot.policy_version
+
+
 class Board:
     """The latest publication and those who wait for a newer one. Belongs to one event loop."""
 
@@ -37,22 +54,21 @@ class Board:
         self._durable = durable
         self._changed = asyncio.Condition()
         self._one_at_a_time = asyncio.Lock()
-        self.latest = durable.latest
+        self.latest = Shown.of(durable.latest) if durable.latest else None
 
-    async def publish(self, snapshot: ParameterSnapshot) -> Publication:
-        """Make it durable, then show it. Raises UnavailableError if the disk refuses."""
+    async def publish(self, snapshot: ParameterSnapshot, sha256: bytes) -> Publication:
+        """Make it durable, then show it. sha256: of its tensors. Raises UnavailableError if the disk refuses."""
         async with self._one_at_a_time:
-            sha256 = hashlib.sha256(snapshot.tensors).digest()
-            self.latest = await asyncio.to_thread(self._durable.store, snapshot, sha256)
-            latest = self.latest
+            publication = await asyncio.to_thread(self._durable.store, snapshot, sha256)
+            self.latest = Shown.of(publication)
             async with self._changed:
                 self._changed.notify_all()
-        return latest
+        return publication
 
-    async def newer_than(self, version: int) -> Publication:
+    async def newer_than(self, version: int) -> Shown:
         """The latest publication, as soon as its version is above `version`."""
         async with self._changed:
-            while self.latest is None or self.latest.snapshot.policy_version <= version:
+            while self.latest is None or self.latest.version <= version:
                 await self._changed.wait()
             return self.latest
 
@@ -73,14 +89,14 @@ class ParametersServicer(rpc_parameters.ParametersServicer):
         self._sent = metrics.counter("sojourn_parameters_sent_versions")
         self._skipped = metrics.counter("sojourn_parameters_skipped_versions")
         if board.latest is not None:
-            self._version.set(board.latest.snapshot.policy_version)
+            self._version.set(board.latest.version)
 
     async def Publish(self, request_iterator: AsyncIterator[pb.PublishRequest], context: Context) -> pb.PublishReply:
         began_s = time.monotonic()
         try:
-            snapshot = await self._receive(request_iterator)
+            snapshot, sha256 = await self._receive(request_iterator)
             # The write cannot be taken back, so a caller that hangs up must not leave the board behind the disk.
-            publication = await asyncio.shield(self._board.publish(snapshot))
+            publication = await asyncio.shield(self._board.publish(snapshot, sha256))
         except SojournError as error:
             self._refused.inc()
             await refuse(context, error)
@@ -90,7 +106,8 @@ class ParametersServicer(rpc_parameters.ParametersServicer):
         self._publish_seconds.observe(time.monotonic() - began_s)
         return pb.PublishReply(policy_version=publication.snapshot.policy_version)
 
-    async def Watch(self, request: pb.WatchRequest, context: Context) -> AsyncIterator[pb.WatchReply]:
+    async def Watch(self, request: pb.WatchRequest, context: Context) -> AsyncIterator[bytes]:
+        """Gives encoded replies."""
         try:
             check_contract(request.contract_version)
             check_run(request.run_id, self._run_id)
@@ -104,12 +121,11 @@ class ParametersServicer(rpc_parameters.ParametersServicer):
             self._count_watchers(-1)
 
     async def Latest(self, request: pb.LatestRequest, context: Context) -> pb.LatestReply:
-        latest = self._board.latest
-        manifest = None if latest is None else manifest_of(latest.snapshot, latest.sha256, self._run_id, time.monotonic())
+        manifest = self._manifest(self._board.latest) if self._board.latest else None
         return pb.LatestReply(manifest=manifest, watchers=self._watchers, contract_version=CONTRACT_VERSION)
 
-    async def _receive(self, requests: AsyncIterator[pb.PublishRequest]) -> ParameterSnapshot:
-        """One manifest and its chunks. Raises ValidationError or ContractError."""
+    async def _receive(self, requests: AsyncIterator[pb.PublishRequest]) -> tuple[ParameterSnapshot, bytes]:
+        """One manifest and its chunks, and the checksum, which is right. Raises ValidationError or ContractError."""
         assembly: Assembly | None = None
         async for request in requests:
             if request.WhichOneof("part") == "manifest" and assembly is None:
@@ -122,20 +138,23 @@ class ParametersServicer(rpc_parameters.ParametersServicer):
                 assembly.add(request.chunk)
         if assembly is None:
             raise ValidationError("a publication is one manifest, then its chunks; nothing came")
-        return assembly.snapshot()
+        return assembly.snapshot(), assembly.sha256
 
-    async def _newer(self, version: int) -> AsyncIterator[pb.WatchReply]:
+    async def _newer(self, version: int) -> AsyncIterator[bytes]:
         """Each version that is newest when the watcher is ready for more, for ever."""
         first = True
         while True:
             latest = await self._board.newer_than(version)
             if not first:
-                self._skipped.inc(latest.snapshot.policy_version - version - 1)
-            yield pb.WatchReply(manifest=manifest_of(latest.snapshot, latest.sha256, self._run_id, time.monotonic()))
-            for chunk in chunks_of(latest.snapshot.tensors):
-                yield pb.WatchReply(chunk=chunk)
+                self._skipped.inc(latest.version - version - 1)
+            yield pb.WatchReply(manifest=self._manifest(latest)).SerializeToString()
+            for chunk in latest.chunks:
+                yield chunk
             self._sent.inc()
-            version, first = latest.snapshot.policy_version, False
+            version, first = latest.version, False
+
+    def _manifest(self, shown: Shown) -> pb.Manifest:
+        return manifest_of(shown.publication.snapshot, shown.publication.sha256, self._run_id, time.monotonic())
 
     def _count_watchers(self, change: int) -> None:
         self._watchers += change
@@ -146,6 +165,20 @@ async def refuse(context: Context, error: SojournError) -> NoReturn:
     """End the call with the status of the error and its sentence."""
     await context.abort(status_of(error), str(error))
     raise error  # abort has raised; this line tells the type checker so
+
+
+def calls_of(servicer: ParametersServicer) -> grpc.GenericRpcHandler[Any, Any]:
+    """The calls as the generated code would add them, but for `Watch`, whose replies are encoded already."""
+    calls = {
+        "Publish": grpc.stream_unary_rpc_method_handler(
+            servicer.Publish, pb.PublishRequest.FromString, pb.PublishReply.SerializeToString
+        ),
+        "Watch": grpc.unary_stream_rpc_method_handler(servicer.Watch, pb.WatchRequest.FromString),
+        "Latest": grpc.unary_unary_rpc_method_handler(
+            servicer.Latest, pb.LatestRequest.FromString, pb.LatestReply.SerializeToString
+        ),
+    }
+    return grpc.method_handlers_generic_handler(SERVICE_NAME, calls)
 
 
 class ParameterServer:
@@ -159,7 +192,7 @@ class ParameterServer:
 
     async def start(self, listen: str) -> int:
         """Listen at "host:port" (port 0: any free one). Returns the port. Raises UnavailableError if it is taken."""
-        rpc_parameters.add_ParametersServicer_to_server(self._servicer, self._server)
+        self._server.add_generic_rpc_handlers((calls_of(self._servicer),))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         reflection.enable_server_reflection((SERVICE_NAME, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server)
         try:

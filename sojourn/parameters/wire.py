@@ -66,6 +66,11 @@ class Assembly:
         self._parts: list[bytes] = []
         self._missing = manifest.total_bytes
 
+    @property
+    def sha256(self) -> bytes:
+        """What the manifest says; `snapshot` checks it."""
+        return bytes(self._manifest.sha256)
+
     def add(self, chunk: bytes) -> bool:
         """Take the next chunk; True when it was the last. Raises ValidationError if it is too large."""
         if len(chunk) > min(CHUNK_BYTES, self._missing):
