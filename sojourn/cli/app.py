@@ -17,7 +17,7 @@ from sojourn.cli.learning_again import learn_again
 from sojourn.cli.lineage import show_lineage
 from sojourn.cli.reporting import report_run
 from sojourn.cli.scaling import scale_run
-from sojourn.cli.speed import bench_learner, bench_replay
+from sojourn.cli.speed import bench_learner, bench_parameters, bench_replay, bench_rollout
 from sojourn.cli.training import resume_run, train_run
 from sojourn.cli.watching import show_status, show_top
 
@@ -41,6 +41,8 @@ app.command("export")(export_run)
 app.command("lineage")(show_lineage)
 app.command("replay-learner")(learn_again)
 bench.command("replay")(bench_replay)
+bench.command("rollout")(bench_rollout)
+bench.command("parameters")(bench_parameters)
 bench.command("learner")(bench_learner)
 bench.command("learning")(bench_learning)
 app.add_typer(bench, name="bench")

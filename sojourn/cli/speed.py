@@ -36,6 +36,20 @@ def bench_learner(row: Rows = None, quick: Quick = False, results: Results = RES
     _run("learner", SCENES, row, quick, results, page)
 
 
+def bench_rollout(row: Rows = None, quick: Quick = False, results: Results = RESULTS, page: Page = PAGE) -> None:
+    """What a lockstep and an asynchronous actor bring to the replay service, of what their environments can give. Four minutes."""
+    from sojourn.bench.speed.rollout import SCENES
+
+    _run("rollout", SCENES, row, quick, results, page)
+
+
+def bench_parameters(row: Rows = None, quick: Quick = False, results: Results = RESULTS, page: Page = PAGE) -> None:
+    """How long after an optimiser's step actors act under what it made, with 1, 16 and 64 of them. Two minutes."""
+    from sojourn.bench.speed.parameters import SCENES
+
+    _run("parameters", SCENES, row, quick, results, page)
+
+
 def _run(
     bench_name: str, scenes: "Sequence[Scene[Any]]", names: list[str] | None, quick: bool, results: Path, page: Path
 ) -> None:
