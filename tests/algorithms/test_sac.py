@@ -215,10 +215,14 @@ def test_a_policy_acts_as_the_one_that_was_published(make_config, make_schema, r
     assert policy.state_dict()["encoder.leaf_encoders.0.moments.count"] > 0
 
 
-def test_sac_learns_where_to_reach(make_config, make_schema):
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_sac_learns_where_to_reach(make_config, make_schema, precision):
     """One step: reward is minus the squared distance of the action from a place that the observation tells. Bounds: [-2, 2]."""
     schema = make_schema(spaces.Box(-1.0, 1.0, (1,)), spaces.Box(-2.0, 2.0, (1,)))
-    config = make_config(algorithm={"learning_rate": 3e-3, "target_entropy": -3.0}, network={"hidden": (64, 64)})
+    learner = {"precision": precision}
+    config = make_config(
+        algorithm={"learning_rate": 3e-3, "target_entropy": -3.0}, network={"hidden": (64, 64)}, learners=learner
+    )
     algorithm = build_algorithm(config, schema, "cpu", 0)
     rng = np.random.default_rng(0)
 
