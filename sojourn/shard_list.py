@@ -15,11 +15,11 @@ class TableCounts:
     """Items of a table over the life of its shard. imported_items: of the inserted ones, what the run began with."""
 
     inserted_items: int = 0
-    imported_items: int = 0
     sampled_items: int = 0
     evicted_items: int = 0
     expired_items: int = 0
     late_items: int = 0
+    imported_items: int = 0
 
 
 @dataclass(frozen=True)
