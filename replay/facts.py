@@ -30,10 +30,10 @@ class TableFacts:
     env_steps: int = 0
     inserted_items: int = 0
     sampled_items: int = 0
+    imported_items: int = 0
     inclusion_rule: str = "one"
     window_s: float = 0.0
     start_log: Summaries = ()
-    imported_items: int = 0
 
 
 @dataclass(frozen=True)

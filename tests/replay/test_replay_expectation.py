@@ -16,7 +16,7 @@ from sojourn.config.schema import TableSettings
 from sojourn.durations import BOUNDS_S, BUCKETS, FINE_BOUNDS_S, PARTS, SPLIT, bucket_of, part_of, product_limit
 
 NONE = np.zeros(0)
-FACTS = Facts("replay", 0, 100, 0.0, 1.0, 0, 0, 0.0, False, False, 0.0, 0.0, 0.0, 0, 0, 0, 0, 0, 0, Rule("one"))
+FACTS = Facts("replay", 0, 100, 0.0, 1.0, 0, 0, 0, 0.0, False, False, 0.0, 0.0, 0.0, 0, 0, 0, 0, 0, 0, Rule("one"))
 
 
 def steps_of(durations, action=None) -> Rows:
