@@ -258,9 +258,11 @@ def test_whole_batches_keep_draws_and_leases_together_and_take_turns():
 
 
 def test_merged_facts_are_sums_and_keep_the_rule_that_loses_something():
-    window = TableFacts("replay", 3, 2.0, 1.5, 30, 9, 4, "window", 20.0, ({"starts": 1},))
+    window = TableFacts("replay", 3, 2.0, 1.5, 30, 9, 4, inclusion_rule="window", window_s=20.0, start_log=({"starts": 1},))
 
     merged = merge_facts([TableFacts("replay", 5, 4.0, 0.5, 50, 10, 6), window])
 
-    assert merged == TableFacts("replay", 8, 6.0, 1.5, 80, 19, 10, "window", 20.0, ({"starts": 1},))
+    assert merged == TableFacts(
+        "replay", 8, 6.0, 1.5, 80, 19, 10, inclusion_rule="window", window_s=20.0, start_log=({"starts": 1},)
+    )
     assert (replay_facts([merged]).env_steps, replay_facts([]).items) == (80, 0)
