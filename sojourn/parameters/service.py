@@ -167,7 +167,7 @@ async def refuse(context: Context, error: SojournError) -> NoReturn:
     raise error  # abort has raised; this line tells the type checker so
 
 
-def calls_of(servicer: ParametersServicer) -> grpc.GenericRpcHandler[Any, Any]:
+def calls_of(servicer: ParametersServicer) -> "grpc.GenericRpcHandler[Any, Any]":
     """The calls as the generated code would add them, but for `Watch`, whose replies are encoded already."""
     calls = {
         "Publish": grpc.stream_unary_rpc_method_handler(
