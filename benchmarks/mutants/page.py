@@ -22,8 +22,8 @@ is written when every part has results in `build/mutants/`. Reasons are written 
 
 The mistakes are those of mutmut {tool}, in every function, the decorated ones too (mutmut itself leaves kernels and properties out); how
 they are planted stands in `benchmarks/mutants/planting.py`, what is judged by which tests in `benchmarks/mutants/parts.py`. All of
-them, no sample; examples of properties are the same on every run. Kernels of the sum tree run as plain Python, so the million updates of its
-slowest test are left out. Written on {today}; {seconds:.0f} processor seconds, one worker.
+them, no sample; examples of properties are the same on every run. Kernels run as plain Python, so the million updates of the sum
+tree's slowest test are left out. Written on {today}; {seconds:.0f} processor seconds, one worker.
 
 | part | file | mistakes | killed | survive | share killed |
 |---|---|---|---|---|---|
