@@ -28,9 +28,9 @@ def test_critic_loss_by_hand():
 
 
 def test_actor_loss_takes_the_lesser_critic_and_weighs_both_terms():
-    q, log_prob = torch.tensor([[1.0, 2.0], [0.0, 5.0]]), torch.tensor([-2.0, 6.0])
-    # 1 * (-1 - 0) and 3 * (3 - 2)
-    assert actor_loss(log_prob, q, torch.tensor(0.5), WEIGHT).item() == (-1.0 + 3.0) / 2
+    q, log_prob = torch.tensor([[1.0, 2.0], [0.0, 5.0]]), torch.tensor([-2.0, 8.0])
+    # 1 * (-1 - 0) and 3 * (4 - 2)
+    assert actor_loss(log_prob, q, torch.tensor(0.5), WEIGHT).item() == (-1.0 + 6.0) / 2
 
 
 def test_temperature_rises_when_entropy_is_below_its_target():

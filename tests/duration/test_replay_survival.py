@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from replay.step_search import fill_cells, look_up
 from replay.survival import (
     NEARLY,
     EventTable,
@@ -172,3 +173,15 @@ def test_a_weight_is_found_in_cells_where_searching_finds_it(times: np.ndarray, 
     searched = np.searchsorted(curve.time, x * (1.0 - NEARLY) - NEARLY)
 
     np.testing.assert_array_equal(curve.inverse_at(x)[0], 1.0 / curve.survival[searched])
+
+
+def test_a_value_on_a_step_lies_before_it_whatever_the_cells():
+    times = np.array([1.0, 2.0, 2.5, 2.5, 7.0])
+    x = np.array([0.0, 1.0, 1.5, 2.0, 2.5, 3.0, 7.0, 9.0])
+    steps = np.stack([np.arange(6.0), -np.arange(6.0)], axis=1)
+    for cells in (1, 3, 50):
+        first, found = np.zeros(cells + 1, np.int64), np.empty((2, len(x)))
+        fill_cells(times, cells / 8.0, first)
+        look_up(x, times, first, cells / 8.0, steps, found)
+        assert found[0].tolist() == np.searchsorted(times, x, side="left").tolist()
+        assert (found[1] == -found[0]).all()

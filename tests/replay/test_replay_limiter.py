@@ -225,3 +225,17 @@ def test_what_other_shards_were_begun_with_is_free_here_too():
     rate.others(inserted_items=300, sampled_items=8, imported_items=290)
     assert rate.can_sample()
     assert rate.surplus == 12.0  # (300 - 290) x 2 - 8
+    rate.inserts_are_imports = True
+    rate.charge_insert(20, 0.0)
+    rate.others(inserted_items=5, sampled_items=0)
+    assert rate.surplus == 10.0  # of these five nobody says that they were imported
+
+
+def test_a_snapshot_of_before_imports_were_counted_has_none():
+    rate = limiter(min_size=10, samples_per_insert=2.0)
+    rate.charge_insert(12, 0.0)
+    old = rate.state()
+    del old["imported_items"]
+    again = limiter(min_size=10, samples_per_insert=2.0)
+    again.restore(old)
+    assert (again.surplus, again.imported_items) == (4.0, 0)

@@ -16,6 +16,13 @@ def test_a_new_life_is_above_the_clock_the_shard_and_the_client() -> None:
     assert fences.open_new("actor-1", 0, 0) == ("actor-1", 1)
 
 
+def test_lives_are_open_until_their_final_message() -> None:
+    fences = Fences()
+    one, other = fences.open_new("actor-0", 0, CLOCK_US), fences.open_new("actor-1", 0, CLOCK_US)
+    fences.take(one, 1, final=True)
+    assert (fences.closed_streams(), fences.open_streams()) == ([one], [other])
+
+
 def test_numbers_go_up_by_one_and_a_resend_is_recognised() -> None:
     fences = Fences()
     stream = fences.open_new("actor-0", 0, CLOCK_US)
