@@ -241,6 +241,8 @@ class Config(Section):
         pools = {fleet.pool for fleet in (self.actors, *self.actors.fleets.values())}
         if self.duration.pool_shares and (unnamed := pools - set(self.duration.pool_shares)):
             raise ValueError(f"duration.pool_shares names no share for the actors' pools {sorted(unnamed)}")
+        if self.learners.cuda_graphs and self.learners.replicas > 1:
+            raise ValueError("learners.cuda_graphs captures no averages over ranks: write false, or learners.replicas: 1")
         if self.learners.table not in self.tables:
             raise ValueError(f"learners.table {self.learners.table!r} is not among tables: {', '.join(self.tables) or 'none'}")
         table = self.tables[self.learners.table]
