@@ -5,7 +5,7 @@ import pytest
 
 from replay.client import LaneCounts, Pace, RunningAction
 from replay.heartbeat import Heartbeats
-from replay.learner_meter import ERRORS_EVERY
+from replay.learner_meter import LOOKED_AT_EVERY
 from replay.weighting import effective_shares
 from sojourn.experience import EndKind
 from sojourn.metrics import Metrics
@@ -268,7 +268,7 @@ def test_what_weights_do_is_exported(kit, make_service):
     metrics = Metrics("learner")
     connection = service.learner(metrics=metrics)
     capped, errors = 0, []
-    for _ in range(2 * ERRORS_EVERY):
+    for _ in range(2 * LOOKED_AT_EVERY):
         batch = connection.sample(DEADLINE_S)
         capped += int((batch.loss_weight >= np.float32(1.05)).sum())
         errors.append(batch.factor_errors["duration"].mean())
