@@ -15,6 +15,7 @@ import numpy as np
 from actors.outcomes import Beginning, Outcome
 from sojourn.columns import Schema, flatten, leaves
 from sojourn.config.schema import EnvironmentSettings
+from sojourn.durations import MOST_SECONDS
 from sojourn.environments import guarded, make_environment, read_extras, resumable
 from sojourn.errors import EnvironmentFault, SojournError
 from sojourn.experience import Columns
@@ -122,8 +123,8 @@ class CheckedEnvironment:
             duration_s = float(info["duration_s"])
         except (KeyError, TypeError, ValueError) as error:
             raise EnvironmentFault(f'duration.clock is env, but info["duration_s"] is no number: {error!r}') from error
-        if not (math.isfinite(duration_s) and duration_s >= 0.0):
-            raise EnvironmentFault(f'info["duration_s"] must be finite and not negative, got {duration_s}')
+        if not 0.0 <= duration_s <= MOST_SECONDS:
+            raise EnvironmentFault(f'info["duration_s"] must lie in [0, {MOST_SECONDS:g}], got {duration_s}')
         return duration_s
 
 

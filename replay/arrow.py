@@ -14,6 +14,7 @@ import pyarrow as pa
 from replay.ipc import arrow_type, from_ipc, to_arrow, to_ipc, to_numpy
 from replay.rows import END_KIND_SHIFT, STEP, TERMINATED, TRUNCATED, RaggedColumn, Rows
 from sojourn.columns import Column, Schema
+from sojourn.durations import MOST_SECONDS
 from sojourn.errors import ConfigError, ValidationError
 from sojourn.experience import Columns, Segment
 
@@ -194,12 +195,12 @@ def _system_rows(segment: Segment, now_s: float) -> Columns:
 def _start_ages_s(segment: Segment, now_s: float) -> np.ndarray:
     """Ages of a segment's actions, float64[T] >= 0. A lane's actions follow each other, so each is older than all that came after it took.
 
-    That tells on an environment's clock, on which actions take longer than on ours. Of a clock that was set back behind a
-    start nothing is known: age 0, which the service counts, since it is less than the duration.
+    That tells on an environment's clock, on which actions take longer than on ours; no age is above what a service believes. Of a
+    clock that was set back behind a start nothing is known: age 0, which the service counts, since it is less than the duration.
     """
     age_s = now_s - np.asarray(segment.started_at_s, np.float64)
     least_s = np.cumsum(np.asarray(segment.duration_s, np.float64)[::-1])[::-1]
-    ages: np.ndarray = np.where(age_s >= 0.0, np.maximum(age_s, least_s), 0.0)
+    ages: np.ndarray = np.where(age_s >= 0.0, np.minimum(np.maximum(age_s, least_s), MOST_SECONDS), 0.0)
     return ages
 
 

@@ -14,8 +14,8 @@ from replay.groups import Group, Waiting, next_group
 from replay.insert_calls import Answer, InsertCall, Outcome
 from replay.shard import Shard
 from replay.store import Store
-from replay.validation import MOST_SECONDS
 from replay.wakeups import Wakeups
+from sojourn.durations import MOST_SECONDS
 from sojourn.errors import ContractError, UnavailableError, ValidationError
 
 WAITING_BYTES = 256 << 20  # messages that were read and are not durable, over all calls

@@ -13,7 +13,8 @@ from replay.lineage import Lineage
 from replay.sampling import Request, SampleMessage
 from replay.shard import Shard
 from replay.store import Store
-from replay.validation import LARGEST_VERSION, MOST_SECONDS
+from replay.validation import LARGEST_VERSION
+from sojourn.durations import MOST_SECONDS
 from sojourn.errors import ValidationError
 from sojourn.experience import EndKind
 from sojourn.rpc import CONTRACT_VERSION

@@ -17,13 +17,13 @@ from replay.lane_watch import LaneTimes, LifeTimes, OpenAction
 from replay.rows import END_KIND_SHIFT, STEP, Rows
 from replay.stratum import KEPT_STARTS, MOST_STRATA, Fate, Starts, Stratum
 from replay.tally import Tally
+from sojourn.durations import MOST_SECONDS
 from sojourn.experience import Columns, EndKind
 
 MOST_ENDED = 1_024  # ends without a row that a life is remembered by
 MOST_CLOSED = 256  # lives that ended and may still have something to say
 MOST_WINDOW_COUNTS = 256
 CLOCK_BACK_S = 0.1  # an action cannot have begun less than its duration ago, unless its actor's clock was set back
-MOST_SECONDS = 1e9  # ages above 30 years are no measurement
 
 
 class Epoch(NamedTuple):

@@ -9,12 +9,12 @@ from replay.kernels import kernel
 from replay.lanes import MOST_LANES, LaneArrays
 from replay.layout import RowLayout
 from replay.rows import END_KIND_SHIFT, KIND_BITS, STEP, TERMINATED, TRUNCATED, RaggedColumn, Rows
+from sojourn.durations import MOST_SECONDS
 from sojourn.errors import ValidationError
 from sojourn.experience import EndKind
 
 MOST_ROWS = 65_536  # of one message
 LARGEST_VERSION = 1 << 53  # a larger one, once learnt, would make every other row look stale for ever
-MOST_SECONDS = 1e9  # durations and ages above 30 years are no measurement
 
 
 LAST_END_KIND = int(EndKind.KILLED)

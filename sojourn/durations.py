@@ -5,6 +5,9 @@ Pure NumPy: no I/O, no clock, no randomness. Services and learners count by thes
 
 import numpy as np
 
+MOST_SECONDS = 1e9
+"""Of a duration or an age: above 30 years they are no measurement."""
+
 BOUNDS_S = (0.0001, 0.001, 0.003, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0)
 """Upper bounds of all buckets but the last, seconds; a bound belongs to its bucket."""
 

@@ -118,7 +118,7 @@ def test_wall_clock_durations_are_measured_and_simulated_ones_are_read(configure
     assert simulated.step(ACTION, started_s).duration_s == 101.0
 
 
-@pytest.mark.parametrize("said", [{}, {"duration_s": -1.0}, {"duration_s": float("nan")}, {"duration_s": "long"}])
+@pytest.mark.parametrize("said", [{}, *({"duration_s": value} for value in (-1.0, float("nan"), float("inf"), 1.1e9, "long"))])
 def test_a_simulated_duration_that_is_none_is_a_fault(said: dict):
     config = Config.model_validate({"environment": {"id": "Pendulum-v1"}, "duration": {"clock": "env"}})
     schema = describe(config.environment, config)

@@ -4,9 +4,10 @@ import gymnasium as gym
 import numpy as np
 import pyarrow as pa
 import pytest
-from replay_world import Lane, rows_of, vector_schema
+from replay_world import Lane, rows_of, table, vector_schema
 
 from replay.arrow import decode_chunk, encode_chunk, stored_columns
+from replay.store import Store
 from sojourn.columns import Column, Schema, space_to_json
 from sojourn.errors import ConfigError, ValidationError
 
@@ -27,6 +28,16 @@ def test_a_closed_segment_becomes_its_steps_and_a_closing_row():
     assert rows.start_age_s.tolist() == [10.0, 9.0, 8.0, 0.0]
     assert rows.columns["observation"][:, 1].tolist() == [10, 11, 12, 13]
     assert (rows.steps, rows.episodes) == (3, 1)
+
+
+def test_actions_that_are_long_together_have_no_age_that_the_service_would_refuse():
+    """On an environment's clock: a segment's first action is as old as all its actions are long."""
+    segment = Lane(0).segment(3, duration_s=4e8)
+    rows = decode_chunk(vector_schema(), encode_chunk(vector_schema(), [segment], now_s=9e8))
+
+    assert rows.start_age_s.tolist() == [1e9, 8e8, 4e8]
+    store = Store(vector_schema(), {"replay": table()}, seed=0)
+    store.validate(rows, ("actor-0", 1))
 
 
 def test_extra_columns_of_every_kind_come_back():
