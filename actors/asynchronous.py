@@ -24,6 +24,7 @@ def asynchronous(parts: RolloutParts) -> Generator[Segment, None, None]:
     Raises EnvironmentFault when environments failed too often in a row.
     """
     slots = _Slots(parts)
+    flush_age_s, next_look_s = parts.fleet.flush_age_s, 0.0
     try:
         while not parts.ending:
             started_s = time.monotonic()
@@ -36,7 +37,9 @@ def asynchronous(parts: RolloutParts) -> Generator[Segment, None, None]:
             if blocked:
                 parts.measures.waited_for_credit(now_s - started_s - acted_s)
             slots.end_overdue(now_s)
-            parts.board.flush_aged(parts.fleet.flush_age_s, now_s)
+            if now_s >= next_look_s:
+                parts.board.flush_aged(flush_age_s, now_s)
+                next_look_s = now_s + flush_age_s / 4
             yield from parts.board.collect()
         parts.faults.check()
     finally:
@@ -49,6 +52,7 @@ class _Slots:
     def __init__(self, parts: RolloutParts) -> None:
         self._parts = parts
         self._board = parts.board
+        self._deadline_s = 0.0  # of the slot that has the first one, when last looked
         self._selector = selectors.DefaultSelector()
         self._slots = [
             RemoteSlot(lane.slot, parts.schema, parts.environment, simulated_clock=parts.simulated_clock)
@@ -95,8 +99,8 @@ class _Slots:
         Gives the seconds that the taking took, without the wait.
         """
         now_s = time.monotonic()
-        deadline_s = min(slot.deadline_s for slot in self._slots)
-        events = self._selector.select(max(0.0, min(timeout_s, deadline_s - now_s)))
+        self._deadline_s = min(slot.deadline_s for slot in self._slots)
+        events = self._selector.select(max(0.0, min(timeout_s, self._deadline_s - now_s)))
         started_s = time.monotonic()
         for key, _ in events:
             self._hear_one(key.data)
@@ -134,6 +138,8 @@ class _Slots:
 
     def end_overdue(self, now_s: float) -> None:
         """Kill the slots that have taken too long: an action is delivered as killed, a reset is a fault."""
+        if now_s < self._deadline_s:
+            return  # what has begun since ends later still
         for slot in self._slots:
             if now_s >= slot.deadline_s:
                 self._kill(slot, now_s)

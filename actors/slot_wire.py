@@ -12,6 +12,7 @@ Pure: no I/O. Little-endian as the machine has it (both ends are one machine). T
 A ragged leaf has its number of elements (uint32) before it.
 """
 
+import math
 import struct
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -116,7 +117,7 @@ def _unpacked(columns: Sequence[Column], body: bytes, place: int) -> tuple[Colum
     """Leaves from `place` on, and where they end."""
     values: Columns = {}
     for column in columns:
-        count = int(np.prod(column.shape, dtype=np.int64))
+        count = math.prod(column.shape)
         if column.ragged_max:
             (count,) = _COUNT.unpack_from(body, place)
             place += _COUNT.size
