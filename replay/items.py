@@ -151,6 +151,9 @@ def set_priorities(shift: int, items: Items, positions: np.ndarray, priorities: 
     """Set float32[N] priorities of the positions int64[N] that hold an item; these are gathered in applied. Returns how many."""
     count = 0
     for i in range(len(positions)):
+        if i + AHEAD < len(positions):
+            prefetch(items.state.ctypes.data + positions[i + AHEAD] * items.state.itemsize)
+            prefetch(items.priority.ctypes.data + positions[i + AHEAD] * items.priority.itemsize)
         at = positions[i]
         if at >= 0 and (items.state[at] == LIVE or items.state[at] == LEASED):
             items.priority[at] = priorities[i]

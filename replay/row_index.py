@@ -6,8 +6,10 @@ hashing. Deletion shifts followers back, so no tombstones pile up. No I/O, no ra
 
 import numpy as np
 
+from replay.fetching import prefetch
 from replay.kernels import kernel
 
+AHEAD = 16  # row numbers whose home lines are fetched before they are looked at
 GROUP_BITS = 3  # eight row numbers share a cache line
 GOLDEN = -7046029254386353131  # 2 ** 64 / golden ratio, as int64 (Knuth, The Art of Computer Programming, volume 3, section 6.4)
 
@@ -74,7 +76,14 @@ def insert_rows(numbers: np.ndarray, positions: np.ndarray, first_number: int, n
 
 @kernel
 def find_rows(numbers: np.ndarray, positions: np.ndarray, wanted: np.ndarray, found: np.ndarray) -> None:
-    for i in range(len(wanted)):
+    mask = len(numbers) - 1
+    for i in range(-AHEAD, len(wanted)):
+        if i + AHEAD < len(wanted):
+            home = home_slot(wanted[i + AHEAD], mask)
+            prefetch(numbers.ctypes.data + home * numbers.itemsize)
+            prefetch(positions.ctypes.data + home * positions.itemsize)
+        if i < 0:
+            continue
         slot = slot_of(numbers, wanted[i])
         found[i] = positions[slot] if wanted[i] != 0 and numbers[slot] == wanted[i] else -1
 

@@ -10,6 +10,7 @@ from replay.fetching import LINE, prefetch
 from replay.kernels import kernel
 
 FAN_OUT = 16
+AHEAD = 16  # leaves whose groups are fetched before they are set
 
 
 def level_offsets(capacity: int) -> np.ndarray:
@@ -89,6 +90,8 @@ def set_leaves(nodes: np.ndarray, offsets: np.ndarray, positive: np.ndarray, pos
     """Write leaves, then recompute each touched node once per run of neighbours, level by level."""
     touched = np.empty(len(positions), np.int64)
     for i in range(len(positions)):
+        if i + AHEAD < len(positions):
+            fetch_group(nodes, positions[i + AHEAD] // FAN_OUT * FAN_OUT)
         positive[0] += int(values[i] > 0.0) - int(nodes[positions[i]] > 0.0)
         nodes[positions[i]] = values[i]
         touched[i] = positions[i]
@@ -104,6 +107,14 @@ def set_leaves(nodes: np.ndarray, offsets: np.ndarray, positive: np.ndarray, pos
                 c += nodes[j + 2]
                 d += nodes[j + 3]
             nodes[offsets[level + 1] + touched[i]] = (a + b) + (c + d)
+
+
+@kernel
+def fetch_group(nodes: np.ndarray, first: int) -> None:
+    """Have a group of nodes, two cache lines, in the caches when it is read."""
+    group = nodes.ctypes.data + first * nodes.itemsize
+    prefetch(group)
+    prefetch(group + LINE)
 
 
 @kernel
@@ -147,9 +158,7 @@ def draw_leaves(
                 left[i] = np.inf
             positions[i] = node
             if level > 0:
-                group = nodes.ctypes.data + 8 * (offsets[level - 1] + node * FAN_OUT)
-                prefetch(group)
-                prefetch(group + LINE)
+                fetch_group(nodes, offsets[level - 1] + node * FAN_OUT)
     for i in range(len(fractions)):
         probability[i] = nodes[positions[i]] / total
 
