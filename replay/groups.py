@@ -17,7 +17,7 @@ from replay.shard import Shard, Totals
 from replay.store import Store
 from sojourn.errors import ContractError, ValidationError
 
-GROUP_BYTES = 16 << 20  # a commit is not made larger than this, so that its time stays short
+GROUP_BYTES = 4 << 20  # a commit is not made larger than this, so that its time stays short
 
 
 @dataclass

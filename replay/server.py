@@ -8,15 +8,13 @@ import logging
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from protos import replay_pb2_grpc as rpc_replay
-from replay.archive import archive_folder
-from replay.archiver import Archiver
 from replay.compaction import Compaction
 from replay.fences import field_of
 from replay.ingest import Ingest
@@ -36,6 +34,9 @@ from sojourn.config import Config
 from sojourn.errors import UnavailableError
 from sojourn.metrics import Metrics
 from sojourn.rpc import reached_at, server_options
+
+if TYPE_CHECKING:
+    from replay.archiver import Archiver
 
 LOG = logging.getLogger("sojourn.replay")
 
@@ -131,7 +132,10 @@ class ReplayServer:
         else:
             await self._recover_and_serve()
 
-    def _make_archiver(self) -> Archiver:
+    def _make_archiver(self) -> "Archiver":
+        from replay.archive import archive_folder  # brings Parquet: 20 MB that a service without lineage has no use for
+        from replay.archiver import Archiver
+
         folder = archive_folder(self._run_folder)
         return Archiver(folder, self.shard.index, lambda life: self.shard.lives.get(field_of(life), "{}"), self.shard.metrics)
 

@@ -80,9 +80,11 @@ class ReplayServicer(rpc_replay.ReplayServicer):
             return
         self._require_role(first.client_id, "actor")
         call = self._ingest.open((first.client_id, first.incarnation))
+        reading = self._read_inserts(first, requests, call)
+        del first  # 256 KiB, for as long as the stream is open
         try:
             with self._shard.counted("insert"):
-                async with beside(self._read_inserts(first, requests, call)):
+                async with beside(reading):
                     async for answer in call.answers():
                         await context.write(messages.insert_reply(answer))
         finally:
@@ -91,8 +93,10 @@ class ReplayServicer(rpc_replay.ReplayServicer):
     async def _read_inserts(self, first: pb.InsertRequest, requests: AsyncIterator[pb.InsertRequest], call: InsertCall) -> None:
         try:
             await self._offer(first, call)
+            del first
             async for request in requests:
                 await self._offer(request, call)
+                del request  # while the next one is waited for
         except SojournError as error:
             call.fail(error)
         finally:

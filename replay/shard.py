@@ -9,10 +9,10 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from replay.admission import Admission
 from replay.answers import Appended, Stream
-from replay.archiver import Archiver
 from replay.arrow import SYSTEM_COLUMNS, stored_columns
 from replay.client_records import ClientRecords, Counts, Running
 from replay.expectation import Expectation
@@ -31,6 +31,9 @@ from sojourn.config import Config
 from sojourn.errors import ConfigError, UnavailableError, ValidationError
 from sojourn.metrics import Metrics
 from sojourn.seeds import lane_seed
+
+if TYPE_CHECKING:
+    from replay.archiver import Archiver
 
 TOTALS = "#totals"
 """Fence field that holds the shard's counts at the latest commit; no client id begins with #."""

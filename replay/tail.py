@@ -12,7 +12,7 @@ from replay.answers import Stream
 from replay.commit import StoredChunk
 
 TAIL_S = 60.0
-TAIL_BYTES = 64 << 20
+TAIL_BYTES = 32 << 20
 KEPT_CHUNK_BYTES = 1_000  # header, client id and Python's own beside the body, about
 
 
