@@ -3,9 +3,14 @@
 Pure: no I/O, the clock is handed in. A lane acts one action after another, which settles which listed action a row belongs to.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
 
 from replay.client_records import Running
+from replay.rows import Rows
 
 HALF = 0.5  # of a listed action's age: a row that ended later than its start by that much is its own, not its predecessor's
 
@@ -80,3 +85,42 @@ class LifeTimes:
         """Whether it still runs: a heartbeat can be overtaken by the row of the action that it lists."""
         lane = self.lanes.get(action.lane)
         return lane is None or lane.end_s <= action.settled_s
+
+
+class LaneRun(NamedTuple):
+    """The rows of one lane in a message.
+
+    episode, sequence, start_s, first_group: of the first row.  last_episode, last_sequence, open, last_group: of the last row; a group is an
+    episode of the message.  steps: rows with an action.  duration_s, end_s: of the last of these; whatever if there is none.
+    """
+
+    lane: int
+    episode: int
+    sequence: int
+    start_s: float
+    first_group: int
+    last_episode: int
+    last_sequence: int
+    open: bool
+    last_group: int
+    steps: int
+    duration_s: float
+    end_s: float
+
+
+def lane_runs(rows: Rows, start_s: np.ndarray, steps: np.ndarray, group: np.ndarray) -> Iterator[LaneRun]:
+    """The message lane by lane. start_s float64[N], steps bool[N]: rows with an action, group int64[N].
+
+    Looks up all lanes together: one after the other costs 8 us each.
+    """
+    firsts = rows.lane_starts
+    lasts = np.append(firsts[1:], len(rows)) - 1
+    counted = np.add.reduceat(steps, firsts, dtype=np.int64)
+    last_steps = np.maximum.reduceat(np.where(steps, np.arange(len(rows)), 0), firsts)
+    duration_s = rows.duration_s[last_steps]
+    columns = (
+        *(column[firsts] for column in (rows.lane, rows.episode, rows.sequence, start_s, group)),
+        *(column[lasts] for column in (rows.episode, rows.sequence, steps, group)),
+        *(counted, duration_s, start_s[last_steps] + duration_s),
+    )
+    return map(LaneRun._make, zip(*(column.tolist() for column in columns), strict=True))

@@ -13,7 +13,7 @@ import numpy as np
 
 from replay.answers import Stream
 from replay.client_records import Counts, Running
-from replay.lane_watch import LaneTimes, LifeTimes, OpenAction
+from replay.lane_watch import LaneRun, LaneTimes, LifeTimes, OpenAction, lane_runs
 from replay.rows import END_KIND_SHIFT, STEP, Rows
 from replay.stratum import KEPT_STARTS, MOST_STRATA, Fate, Starts, Stratum
 from replay.tally import Tally
@@ -93,19 +93,19 @@ class StartLog:
         """
         life = self._life(stream, float(np.max(now_s)))
         start_s = arrived_s - np.maximum(rows.start_age_s, rows.duration_s)
-        firsts = np.flatnonzero(np.diff(rows.lane, prepend=rows.lane[:1] + np.uint32(1)))
-        begins = np.append(True, (np.diff(rows.episode) != 0) | (np.diff(rows.lane) != 0))
-        group = np.cumsum(begins) - 1
-        group_start_s, opens = start_s[begins].copy(), np.ones(group[-1] + 1, np.bool_)
-        for first, stop in zip(firsts.tolist(), np.append(firsts[1:], len(rows)).tolist(), strict=True):
-            lane = life.lane(int(rows.lane[first]), float(start_s[first]))
-            begun_s, opens[group[first]] = _episode_start(lane, rows, first, float(start_s[first]))
-            if self._simulated and not opens[group[first]]:
-                begun_s = min(begun_s, float(start_s[first]) - (lane.end_s - lane.episode_start_s))
-            group_start_s[group[first]] = begun_s
-            self._lane_went_on(life, lane, rows, slice(first, stop), start_s)
-            lane.episode_start_s = float(group_start_s[group[stop - 1]])
         steps = rows.kind & STEP != 0
+        begins = np.ones(len(rows), np.bool_)
+        np.logical_or(rows.episode[1:] != rows.episode[:-1], rows.lane[1:] != rows.lane[:-1], out=begins[1:])
+        group = np.cumsum(begins) - 1
+        group_start_s, opens = start_s[begins], np.ones(group[-1] + 1, np.bool_)
+        for run in lane_runs(rows, start_s, steps, group):
+            lane = life.lane(run.lane, run.start_s)
+            begun_s, opens[run.first_group] = _episode_start(lane, run)
+            if self._simulated and not opens[run.first_group]:
+                begun_s = min(begun_s, run.start_s - (lane.end_s - lane.episode_start_s))
+            group_start_s[run.first_group] = begun_s
+            self._lane_went_on(life, lane, run)
+            lane.episode_start_s = float(group_start_s[run.last_group])
         self._keep_rows(life, rows, start_s, now_s, steps, begins & opens[group])
         self.changes += 1
         return {
@@ -124,18 +124,14 @@ class StartLog:
         self.tally.rows(rows, steps)
         self.strata[life.stratum].add(Starts(start_s[steps], duration_s, seen_s, kind, first[steps]))
 
-    def _lane_went_on(self, life: LifeTimes, lane: LaneTimes, rows: Rows, part: slice, start_s: np.ndarray) -> None:
+    def _lane_went_on(self, life: LifeTimes, lane: LaneTimes, run: LaneRun) -> None:
         """Move a lane on behind its rows of a message."""
-        last = part.stop - 1
-        lane.episode, lane.sequence = int(rows.episode[last]), int(rows.sequence[last])
-        lane.open = bool(rows.kind[last] & STEP)
-        steps = np.flatnonzero(rows.kind[part] & STEP) + part.start
-        if len(steps) == 0:
+        lane.episode, lane.sequence, lane.open = run.last_episode, run.last_sequence, run.open
+        if run.steps == 0:
             return
-        lane.duration_s = float(rows.duration_s[steps[-1]])
-        lane.end_s = float(start_s[steps[-1]]) + lane.duration_s
-        life.settle(int(rows.lane[last]), lane.end_s)
-        self._watched(life, lane, lane.end_s, len(steps))
+        lane.duration_s, lane.end_s = run.duration_s, run.end_s
+        life.settle(run.lane, lane.end_s)
+        self._watched(life, lane, lane.end_s, run.steps)
 
     def _watched(self, life: LifeTimes, lane: LaneTimes, until_s: float, completions: int) -> None:
         self.strata[life.stratum].worked(max(0.0, until_s - lane.watched_s), completions, until_s)
@@ -271,11 +267,10 @@ class StartLog:
         )
 
 
-def _episode_start(lane: LaneTimes, rows: Rows, first: int, start_s: float) -> tuple[float, bool]:
+def _episode_start(lane: LaneTimes, run: LaneRun) -> tuple[float, bool]:
     """When the episode of a message's first row of a lane began, NaN if that was not seen, and whether the row is its first."""
-    episode, sequence = int(rows.episode[first]), int(rows.sequence[first])
-    follows = sequence == lane.sequence + 1
-    if lane.open and follows and episode == lane.episode:
+    follows = run.sequence == lane.sequence + 1
+    if lane.open and follows and run.episode == lane.episode:
         return lane.episode_start_s, False
-    begins = follows or sequence == 0
-    return (start_s, True) if begins else (float("nan"), False)
+    begins = follows or run.sequence == 0
+    return (run.start_s, True) if begins else (float("nan"), False)
