@@ -82,11 +82,8 @@ class ChunkCodec:
 
     def encode(self, segments: Sequence[Segment], now_s: float) -> bytes:
         ordered = sorted(segments, key=lambda segment: (segment.lane, segment.first_sequence))
-        parts = [_system_rows(segment, now_s) for segment in ordered]
-        arrays = [
-            pa.array(np.concatenate([part[column.name] for part in parts]).astype(column.dtype, copy=False))
-            for column in SYSTEM_COLUMNS
-        ]
+        system = _system_rows(ordered, now_s)
+        arrays = [pa.array(system[column.name].astype(column.dtype, copy=False)) for column in SYSTEM_COLUMNS]
         arrays += [self._encode_column(column, ordered) for column in self.stored]
         return to_ipc(pa.RecordBatch.from_arrays(arrays, schema=self.arrow_schema))
 
@@ -104,6 +101,8 @@ class ChunkCodec:
         leaves = segment.action if column.name in self._action else segment.extras
         if column.name in self._core_state:
             leaves = segment.core_state
+        if rows == steps:
+            return np.asarray(leaves[column.name]).astype(column.dtype, copy=False)
         values = np.zeros((rows, *column.shape), column.dtype)
         values[:steps] = leaves[column.name]
         return values
@@ -164,31 +163,42 @@ def _codec(schema: Schema) -> ChunkCodec:
     return codec
 
 
-def _system_rows(segment: Segment, now_s: float) -> Columns:
-    """System columns of a segment's rows; its closing row has no reward, duration or action."""
-    steps, rows = len(segment), len(segment) + segment.closed
-    kind = (
-        STEP
-        | np.asarray(segment.terminated, np.uint8) * TERMINATED
-        | np.asarray(segment.truncated, np.uint8) * TRUNCATED
-        | np.asarray(segment.end_kind, np.uint8) << END_KIND_SHIFT
-    )
-    no_estimate = np.full(steps, np.nan, np.float32)
+def _system_rows(segments: Sequence[Segment], now_s: float) -> Columns:
+    """System columns of all segments' rows; a closing row has no reward, duration or action."""
+    steps = np.array([len(segment) for segment in segments], np.int64)
+    closed = np.array([segment.closed for segment in segments], np.bool_)
+    rows = steps + closed
+    firsts = np.cumsum(rows) - rows
+    is_step = np.ones(rows.sum(), np.bool_)
+    is_step[(firsts + steps)[closed]] = False
 
-    def padded(values: np.ndarray, closing: float = 0) -> np.ndarray:
-        return np.append(values, np.array([closing], np.asarray(values).dtype)) if segment.closed else np.asarray(values)
+    def of_steps(parts: Sequence[np.ndarray], closing: float = 0) -> np.ndarray:
+        """What segments say of their steps, one after the other, and `closing` in closing rows."""
+        said = np.concatenate(parts) if len(parts) > 1 else parts[0]
+        if len(said) == len(is_step):
+            return said
+        values = np.full(len(is_step), closing, said.dtype)
+        values[is_step] = said
+        return values
 
+    def named(name: str, dtype: type) -> np.ndarray:
+        return of_steps([np.asarray(getattr(segment, name), dtype) for segment in segments])
+
+    estimates = [
+        np.full(len(s), np.nan, np.float32) if s.priority is None else np.asarray(s.priority, np.float32) for s in segments
+    ]
+    flags = named("terminated", np.uint8) * TERMINATED | named("truncated", np.uint8) * TRUNCATED
     return {
-        "lane": np.full(rows, segment.lane, np.uint32),
-        "sequence": np.arange(segment.first_sequence, segment.first_sequence + rows, dtype=np.int64),
-        "episode": np.full(rows, segment.episode, np.int64),
-        "kind": padded(kind.astype(np.uint8)),
-        "reward": padded(segment.reward),
-        "duration_s": padded(segment.duration_s),
-        "start_age_s": padded(_start_ages_s(segment, now_s)),
-        "log_prob": padded(segment.log_prob),
-        "policy_version": padded(segment.policy_version),
-        "priority": padded(no_estimate if segment.priority is None else segment.priority, np.nan),
+        "lane": np.repeat([segment.lane for segment in segments], rows),
+        "sequence": np.arange(len(is_step)) + np.repeat([segment.first_sequence for segment in segments] - firsts, rows),
+        "episode": np.repeat([segment.episode for segment in segments], rows),
+        "kind": is_step * np.uint8(STEP) | flags | named("end_kind", np.uint8) << END_KIND_SHIFT,
+        "reward": named("reward", np.float32),
+        "duration_s": named("duration_s", np.float64),
+        "start_age_s": of_steps([_start_ages_s(segment, now_s) for segment in segments]),
+        "log_prob": named("log_prob", np.float32),
+        "policy_version": named("policy_version", np.int64),
+        "priority": of_steps(estimates, np.nan),
     }
 
 
