@@ -8,12 +8,12 @@ from importlib import import_module
 from benchmarks.peers.beside import beside
 from benchmarks.peers.environments import ENVIRONMENTS, ROOT, NotInstallableError, python_of
 from benchmarks.peers.page import write
-from benchmarks.peers.peers import LEARNER, REPLAY, Peer
+from benchmarks.peers.peers import LEARNER, REPLAY, ROLLOUT, Peer
 from sojourn.bench.speed.figure import append, read
 from sojourn.bench.speed.page import number
 from sojourn.bench.speed.run import measure
 
-BENCHES = {"replay": REPLAY, "learner": LEARNER}
+BENCHES = {"replay": REPLAY, "rollout": ROLLOUT, "learner": LEARNER}
 RESULTS = ROOT / "docs" / "results" / "peers.jsonl"
 PAGE = ROOT / "docs" / "benchmarks.md"
 
@@ -27,6 +27,8 @@ def main() -> int:
         "--quick", action="store_true", help="one short turn at a reduced size, to see that it works; nothing is written"
     )
     given = parser.parse_args()
+    if unknown := set(given.benches) - set(BENCHES):
+        parser.error(f"unknown bench {unknown.pop()!r}; there are {', '.join(BENCHES)}")
     left_out: dict[str, str] = {}
     for bench in given.benches or BENCHES:
         compare(bench, installable(BENCHES[bench], left_out), given.row, given.quick)

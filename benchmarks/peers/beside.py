@@ -21,6 +21,7 @@ PROGRAMS = Path(__file__).parent / "programs"
 SECONDS = 2.0  # of a turn
 ANSWER_S = 900.0  # the first turn fills a table
 END_S = 30.0
+CORES = os.sched_getaffinity(0)  # before a scene confines this process
 SURROUNDINGS = {
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # on the loopback
     "RAY_AUTH_MODE": "disabled",
@@ -46,8 +47,7 @@ class Program:
                 command, stdin=subprocess.PIPE, stdout=said, stderr=said, pass_fds=[theirs], env={**os.environ, **SURROUNDINGS}
             )
         os.close(theirs)
-        if peer.one_core:
-            os.sched_setaffinity(self._process.pid, {max(os.sched_getaffinity(0))})
+        os.sched_setaffinity(self._process.pid, {max(CORES)} if peer.one_core else CORES)
         self._answer()
 
     def turn(self, row: str) -> list[float]:

@@ -53,7 +53,7 @@ REPLAY = (
         same("w1-sample", "w1-insert", "w2-sample", "w3-sample"),
         on=(PRIORITISED,),
     ),
-    Peer("RLlib 2.60.0, in process", "with_rllib.py", "rllib", same("w1-sample", "w1-insert"), on=(PRIORITISED,)),
+    Peer("RLlib 2.60.0, in process, 100,000 steps", "with_rllib.py", "rllib", same("w1-sample", "w1-insert"), on=(PRIORITISED,)),
 )
 LEARNER = (
     Peer(
@@ -64,4 +64,8 @@ LEARNER = (
         needed={"sac-float32": 1.3, "sac-bfloat16": 1.7},
     ),
     Peer("SBX 0.28.0", "with_sbx.py", "sbx", {"sac-float32": "updates", "sac-bfloat16": "updates"}, one_core=True),
+)
+ROLLOUT = (
+    Peer("Gymnasium 1.4.0, SyncVectorEnv of 8", "with_gymnasium.py", "", {"lockstep": "steps"}, one_core=True),
+    Peer("EnvPool 1.2.5, 8 environments", "with_envpool.py", "envpool", {"lockstep": "steps"}, one_core=True),
 )

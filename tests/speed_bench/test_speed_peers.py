@@ -6,9 +6,9 @@ import pytest
 
 from benchmarks.peers.beside import PROGRAMS, beside
 from benchmarks.peers.page import line, write
-from benchmarks.peers.peers import LEARNER, REPLAY, Peer
+from benchmarks.peers.peers import LEARNER, REPLAY, ROLLOUT, Peer
 from sojourn.bench.measured import here
-from sojourn.bench.speed import learner, replay
+from sojourn.bench.speed import learner, replay, rollout
 from sojourn.bench.speed.figure import US, Figure, Row
 from sojourn.bench.speed.page import marks
 from sojourn.bench.speed.run import Scene, Work, measure, rows_of
@@ -85,7 +85,7 @@ def test_the_page_has_the_rows_of_others_and_says_who_is_left_out(tmp_path):
     assert "Third 2.0 is left out: no wheel" in shown
 
 
-@pytest.mark.parametrize(("peers", "scenes"), [(REPLAY, replay.SCENES), (LEARNER, learner.SCENES)])
+@pytest.mark.parametrize(("peers", "scenes"), [(REPLAY, replay.SCENES), (ROLLOUT, rollout.SCENES), (LEARNER, learner.SCENES)])
 def test_others_are_measured_at_rows_that_there_are(peers, scenes):
     for peer in peers:
         assert set(peer.rows) | set(peer.needed) <= set(rows_of(scenes))

@@ -6,6 +6,8 @@ from ray.rllib.env.single_agent_episode import SingleAgentEpisode
 from ray.rllib.utils.replay_buffers.prioritized_episode_buffer import PrioritizedEpisodeReplayBuffer
 from turns import W1_STEPS, rate, serve, w1
 
+STEPS = W1_STEPS // 10  # a tenth: its trees are Python, and a million steps take minutes to enter
+
 EPISODE = 1_000
 BLOCK = 64
 BATCH = 256
@@ -26,10 +28,10 @@ def episode(steps):
 
 
 def main():
-    buffer = PrioritizedEpisodeReplayBuffer(capacity=W1_STEPS, batch_size_B=BATCH, alpha=0.6)
+    buffer = PrioritizedEpisodeReplayBuffer(capacity=STEPS, batch_size_B=BATCH, alpha=0.6)
 
     def fill():
-        while buffer.get_num_timesteps() < W1_STEPS:
+        while buffer.get_num_timesteps() < STEPS:
             buffer.add(episode(EPISODE))
 
     def sample(seconds):
