@@ -16,6 +16,8 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from sojourn.algorithms import build_policy
 from sojourn.bench.load.shards import RUN_ID, Shards, eventually
 from sojourn.bench.row import Size
@@ -33,6 +35,7 @@ BARE_STEPS = 500  # between two looks at the clock
 PUBLISH_EVERY_S = 0.5  # `learners.publish_every_s`
 LOCKSTEP_SLOTS, SLOW_SLOTS, SLOW_MEAN_S = 8, 64, 0.05
 SLOW_SECONDS = 15.0  # 19,000 lognormal actions: their mean is known to 1 %
+END_S = 15.0  # an actor needs up to ten
 STARTED_S = 300.0  # 64 processes import a simulator each
 LOCKSTEP_SHARE, SLOW_SHARE = 0.65, 0.95
 ON = (APPEND_ONLY, PRIORITISED, INCLUSION)
@@ -46,15 +49,14 @@ class Stage:
         self._quicker = quicker
 
     def lockstep(self) -> tuple[float, float, float]:
-        """The actor's share of the bare simulator's rate on the same core, then both rates. The actor is held meanwhile."""
+        """The actor's share of the bare simulator's rate on the same core, then both rates. Held between turns: others may want it."""
         os.kill(self._pid, signal.SIGSTOP)
-        try:
-            with on_cores({self._core}):
-                bare = bare_rate(self._config, SECONDS / 2 / self._quicker)
-        finally:
-            os.kill(self._pid, signal.SIGCONT)
+        with on_cores({self._core}):
+            bare = bare_rate(self._config, SECONDS / 2 / self._quicker)
+        os.kill(self._pid, signal.SIGCONT)
         time.sleep(SETTLE_S)
         collected = self.rate(SECONDS)
+        os.kill(self._pid, signal.SIGSTOP)
         return collected / bare, collected, bare
 
     def asynchronous(self) -> tuple[float, float]:
@@ -63,9 +65,10 @@ class Stage:
         return collected * SLOW_MEAN_S / self._config.actors.environments, collected
 
     def rate(self, seconds: float) -> float:
-        """Steps a second that the replay service accepts."""
+        """Steps a second that the replay service accepts; it is waited for the first of them."""
         began_s, before = time.monotonic(), self._shards.env_steps()
         time.sleep(seconds / self._quicker)
+        eventually(lambda: self._shards.env_steps() > before, "the actor's steps")
         return (self._shards.env_steps() - before) / (time.monotonic() - began_s)
 
 
@@ -88,13 +91,22 @@ def bare_rate(config: Config, seconds: float) -> float:
 
 @contextmanager
 def on_cores(cores: Collection[int]) -> Iterator[None]:
-    """Run the calling thread, and processes that it starts, on these cores alone."""
+    """Run the calling thread, and threads that it starts, on these cores alone."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, cores)
     try:
         yield
     finally:
         os.sched_setaffinity(0, before)
+
+
+def keep_on(cores: Collection[int], *pids: int) -> None:
+    """Keep running processes, with all their threads and children, on these cores; before, they start on all that there are."""
+    for pid in pids:
+        process = psutil.Process(pid)
+        for one in (process, *process.children(recursive=True)):
+            for thread in one.threads():
+                os.sched_setaffinity(thread.id, cores)
 
 
 def stage(
@@ -112,13 +124,15 @@ def stage(
         ours, theirs = ({cores[-1]}, {cores[0]}) if pinned else (set(cores), set(cores))
         with tempfile.TemporaryDirectory(prefix="sojourn-bench-") as name, ExitStack() as ends:
             folder = Path(name)
+            shards = ends.enter_context(Shards(folder, config))
+            parameters = ends.enter_context(role("sojourn.parameters", folder))
             with on_cores(theirs):
-                shards = ends.enter_context(Shards(folder, config))
-                ends.enter_context(role("sojourn.parameters", folder))
                 ends.enter_context(published(config, folder))
-            with on_cores(ours):
-                pid = ends.enter_context(role("actors", folder))
+            pid = ends.enter_context(role("actors", folder))
+            ends.callback(os.kill, pid, signal.SIGCONT)
             eventually(lambda: shards.env_steps() > 100 * config.actors.environments, "the actor", STARTED_S)
+            keep_on(ours, pid)
+            keep_on(theirs, shards.each[0].pid, parameters)
             with on_cores(theirs):
                 yield Stage(config, shards, pid, max(ours), size.of(1, 20))
 
@@ -135,7 +149,11 @@ def role(module: str, folder: Path) -> Iterator[int]:
         yield process.pid
     finally:
         process.terminate()
-        process.wait()
+        try:
+            process.wait(END_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
 
 @contextmanager
