@@ -103,15 +103,16 @@ def test_fifo_in_order_of_start_waits_for_actions_that_began_earlier():
     assert keys_of(store.draw("replay", 3, 1, 60.0)) == [5, 1, 2]
 
 
-def test_columns_of_a_few_bytes_do_not_put_the_wider_ones_behind_them_out_of_place():
+@pytest.mark.parametrize("scope", ["episode", "step"])
+def test_columns_of_a_few_bytes_do_not_put_the_wider_ones_behind_them_out_of_place(scope):
     told = {"odd": np.uint8, "wide": np.float64, "narrow": np.float32, "wider": np.int64}
-    schema = vector_schema(extras=[Column(name, np.dtype(dtype).name, scope="episode") for name, dtype in told.items()])
+    schema = vector_schema(extras=[Column(name, np.dtype(dtype).name, scope=scope) for name, dtype in told.items()])
     store = Store(schema, {"replay": table()}, seed=0)
     insert(store, schema, Lane(0, extras=told).segment(200, "terminated"))
     drawn = store.draw("replay", 300, 1, 0.0)
     assert drawn is not None
     for name, dtype in told.items():
-        assert (drawn.columns[name] == (drawn.keys - 1).astype(dtype)).all()
+        assert (drawn.columns[name].ravel() == (drawn.keys - 1).astype(dtype)).all()
 
 
 def test_an_item_leaves_after_max_times_sampled_and_no_batch_draws_it_more_often():
