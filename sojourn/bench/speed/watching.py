@@ -95,7 +95,8 @@ def _process(target: str, config: Config, watchers: int, number: int) -> Iterato
     try:
         yield ours, process.pid or 0
     finally:
-        ours.send("end")
+        with suppress(BrokenPipeError):  # it has ended early, and has said why
+            ours.send("end")
         process.join(END_S)
         ours.close()
 
