@@ -50,17 +50,16 @@ class LearnerLineage:
         self._policy_only = weighs_policy_only(config.tables[config.learners.table])
         self._lost = metrics.gauge("sojourn_learner_lineage_lost_updates")
 
-    def trained(self, learner_step: int, batch: Batch) -> None:
-        """An update was made from this batch."""
-        info = batch.info
+    def trained(self, learner_step: int, batch: Batch, key: np.ndarray, shard: np.ndarray) -> None:
+        """An update was made from this batch. key, shard: int64 of all items, those of other ranks' batches included."""
         more: Columns = {}
-        if info.shard.any():
-            more["shard"] = info.shard.astype(np.uint16)
+        if shard.any():
+            more["shard"] = shard.astype(np.uint16)
         if self._full:
             more["loss_weight"] = batch.loss_weight
             if self._policy_only:
                 more["value_weight"] = value_weight(batch)
-        self._writer.batch(TrainedBatch(learner_step, np.array(info.key, np.uint64), **more))
+        self._writer.batch(TrainedBatch(learner_step, key.astype(np.uint64), **more))
 
     def published(self, learner_step: int, policy_version: int, tensors: bytes) -> None:
         """The policy after `learner_step` has its version."""

@@ -9,6 +9,7 @@ from learners.checkpoints import Checkpoints
 from learners.learner import Learner, LearnerParts
 from learners.lineage import open_lineage
 from learners.publication import Publication
+from learners.ranks import Group, learn_together, open_group
 from learners.resuming import resume, start_from
 from replay.client import LearnerConnection
 from sojourn.algorithms import build_algorithm
@@ -34,12 +35,15 @@ def run(context: RoleContext) -> None:
     checkpoint is foreign, or the last one cannot be written), and what a service refuses for good.
     """
     config = context.config
-    device = chosen_device(config)
+    device = chosen_device(config, context.index)
     set_up(config.learners.threads)
     metrics = Metrics("learner")
     wanted = config.metrics
-    context.announce(metrics=f"{wanted.host}:{metrics.serve(wanted.host, wanted.port)}")
+    metrics_address = f"{wanted.host}:{metrics.serve(wanted.host, wanted.port)}"
     with ExitStack() as stack:
+        group = open_group(context, device, metrics_address, stack)
+        if group is None:
+            return
         connection = _connect(context, metrics)
         stack.callback(connection.close)
         schema = _schema(connection, context)
@@ -48,15 +52,20 @@ def run(context: RoleContext) -> None:
         assert context.parameters is not None
         publisher = Publisher(context.parameters, run_id=context.run_id, client_id=context.name)
         stack.callback(publisher.close)
-        learner = _make(context, schema, connection, publisher, device, metrics, stack)
+        learner = _make(context, schema, connection, publisher, device, metrics, stack, group)
         _learn(learner, context)
 
 
-def chosen_device(config: Config) -> torch.device:
-    """`learners.device`; auto is a GPU if there is one. Raises ConfigError for a GPU that is not there."""
+def chosen_device(config: Config, rank: int = 0) -> torch.device:
+    """`learners.device`; auto is a GPU if there is one, and ranks that see the same GPUs take one each.
+
+    Raises ConfigError for a GPU that is not there.
+    """
     settings = config.learners
     name = ("cuda" if torch.cuda.is_available() else "cpu") if settings.device == "auto" else settings.device
     device = torch.device(name)
+    if settings.replicas > 1 and device.type == "cuda" and device.index is None and torch.cuda.is_available():
+        return torch.device("cuda", rank % torch.cuda.device_count())
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise ConfigError(f"learners.device: {name} is not there, torch sees {torch.cuda.device_count()} GPUs; write auto or cpu")
     return device
@@ -74,6 +83,8 @@ def _connect(context: RoleContext, metrics: Metrics) -> LearnerConnection:
         total_env_steps=config.run.env_steps,
         metrics=metrics,
         seed=lane_seed(config.run.seed, "learner draws", context.index, 0, 0),
+        rank=context.index,
+        world=config.learners.replicas,
         shards_now=context.shards,
     )
 
@@ -96,21 +107,28 @@ def _make(
     device: torch.device,
     metrics: Metrics,
     stack: ExitStack,
+    group: Group,
 ) -> Learner:
-    """The learner, in the state of the newest checkpoint if there is one. stack: closes what it opens."""
+    """The learner, in the state of the newest checkpoint if there is one. stack: closes what it opens.
+
+    Only the leading rank reads checkpoints and writes lineage: the others may be on machines that have neither.
+    """
     config = context.config
     name = config.algorithm.name
     algorithm = build_algorithm(config, schema, str(device), lane_seed(config.run.seed, "learner", context.index, 0, 0))
     checkpoints = Checkpoints(context.run_folder / "checkpoints", config.learners.keep_checkpoints)
-    checkpoint = checkpoints.newest()
+    checkpoint = checkpoints.newest() if group.leads else None
     if checkpoint is not None:
         resume(algorithm, checkpoint, run_id=context.run_id, name=name, schema=schema)
         LOG.info("goes on at learner step %d", algorithm.learner_step)
-    elif config.run.init_from:
+    elif config.run.init_from and group.leads:
         start_from(algorithm, config.run.init_from, config)
+    learn_together(algorithm, group)
+    if not group.leads:  # noise of its own, also behind a restart
+        algorithm.generator.manual_seed(lane_seed(config.run.seed, "learner", context.index, 0, algorithm.learner_step))
     version = checkpoint.policy_version if checkpoint else 0
     every_s = config.learners.publish_every_s
-    lineage = open_lineage(config, context.run_folder, context.run_id, algorithm, device, metrics)
+    lineage = open_lineage(config, context.run_folder, context.run_id, algorithm, device, metrics) if group.leads else None
     if lineage is not None:
         stack.callback(lineage.close)
     published = lineage.published if lineage is not None else None
@@ -130,13 +148,14 @@ def _make(
             trained,
             lineage,
             CheckpointRequests(context.run_folder),
+            group,
         )
     )
 
 
 def _learn(learner: Learner, context: RoleContext) -> None:
     limit = context.config.learners.steps
-    for learner_step in learner.steps():
-        if context.stop.is_set() or (limit is not None and learner_step >= limit):
+    for learner_step in learner.steps(context.stop.is_set):
+        if limit is not None and learner_step >= limit:
             break
     learner.finish()

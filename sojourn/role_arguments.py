@@ -18,7 +18,7 @@ from types import FrameType
 from sojourn.config.load import load_config
 from sojourn.errors import HungError, SojournError
 from sojourn.logs import log_to_stderr
-from sojourn.roles import RoleContext, fixed_address, parameters_address, replay_shards, shards_in
+from sojourn.roles import RoleContext, fixed_address, parameters_address, ranks_address, replay_shards, shards_in
 from sojourn.shard_list import read_shard_list
 
 Run = Callable[[RoleContext], None]
@@ -81,6 +81,7 @@ def context_of(role: str, given: argparse.Namespace) -> RoleContext:
         replay=tuple(fixed_address(target) for target in given.replay) or found,
         parameters=fixed_address(given.parameters) if given.parameters else parameters_address(config, given.run_folder),
         shards=partial(shards_in, given.run_folder) if listed else None,
+        ranks=ranks_address(config, given.run_folder),
         listen=given.listen,
     )
 

@@ -64,6 +64,7 @@ class RoleContext:
     run_id: random identity of the run, the same over restarts and resumes.  index: number among the role's replicas.
     fleet: actors only, "" is the default fleet.  replay, parameters: how to find the services, shards in the order of their numbers.
     shards: tells which shards there are now, where that can change; None: those of `replay`, and all take inserts.
+    ranks: where learners of several ranks meet, opened by rank 0; None for others.
     listen: "host:port" that a service binds, port 0 is any free one; it is reached at that host.
     announce_to: told of every announcement as well, where the run folder is not shared.
     stop: set once when the role shall drain and return.
@@ -78,6 +79,7 @@ class RoleContext:
     replay: tuple[Address, ...] = ()
     parameters: Address | None = None
     shards: Callable[[], ReplayShards] | None = None
+    ranks: Address | None = None
     listen: str = "127.0.0.1:0"
     announce_to: Callable[[Announcement], None] | None = None
     stop: threading.Event = field(default_factory=threading.Event)
@@ -131,6 +133,12 @@ def replay_shards(config: Config, run_folder: Path) -> ReplayShards:
 def shards_in(run_folder: Path) -> ReplayShards:
     """The shards that a run folder lists, each found by its announcement. Raises UnavailableError if it has no list."""
     return ReplayShards.of(shard_list(run_folder), partial(announced_address, run_folder))
+
+
+def ranks_address(config: Config, run_folder: Path) -> Address:
+    """Where learners of several ranks meet: the given address, or the one that rank 0 announces in the run folder."""
+    given = config.learners.rendezvous
+    return fixed_address(given) if given else announced_address(run_folder, "learner-0")
 
 
 def parameters_address(config: Config, run_folder: Path) -> Address:

@@ -20,13 +20,14 @@ from torch import Tensor, nn
 
 from sojourn.algorithms.targets import Objective, reward_factors, step_discounts
 from sojourn.experience import IDLE
+from sojourn.ranks import Together
 
 if TYPE_CHECKING:
     from sojourn.config import Config
     from sojourn.config.algorithms import ActorCriticSettings
 
 
-class RewardRate(nn.Module):
+class RewardRate(Together, nn.Module):
     """rho: sum of rewards over sum of seconds, both faded by the same share a batch, so that their ratio has no bias of its start.
 
     Never the mean of reward / duration: that is another quantity, in which quick actions count as much as slow ones.
@@ -50,8 +51,10 @@ class RewardRate(nn.Module):
     @torch.no_grad()
     def observe(self, reward: Tensor, duration_s: Tensor, weight: Tensor) -> None:
         """Take steps in, of one shape each. weight: 0 for those that do not count."""
-        self.reward.mul_(self._kept).add_((weight * reward).sum(dtype=torch.float64))
-        self.seconds.mul_(self._kept).add_((weight * duration_s).sum(dtype=torch.float64))
+        earned, passed_s = (weight * reward).sum(dtype=torch.float64), (weight * duration_s).sum(dtype=torch.float64)
+        self.ranks.add([earned, passed_s])
+        self.reward.mul_(self._kept).add_(earned)
+        self.seconds.mul_(self._kept).add_(passed_s)
 
 
 def start_to_start_s(columns: Mapping[str, Tensor]) -> Tensor:

@@ -9,9 +9,10 @@ from torch.optim.adamw import adamw
 
 from sojourn.algorithms.tensors import differences
 from sojourn.errors import ContractError
+from sojourn.ranks import Together
 
 
-class Optimiser:
+class Optimiser(Together):
     """Adam (Kingma and Ba 2015) with a clipped gradient norm and decoupled weight decay (Loshchilov and Hutter 2019).
 
     Invariant: after a step whose gradients hold NaN or infinity, parameters, moments and step counts are what they were. The
@@ -41,7 +42,8 @@ class Optimiser:
 
     @torch.no_grad()
     def step(self, gradients: list[Tensor]) -> tuple[Tensor, Tensor]:
-        """Apply gradients. Returns (norm before clipping, 1 if the step was skipped else 0), float32 scalars."""
+        """Apply gradients, averaged over all ranks. Returns (norm before clipping, 1 if the step was skipped else 0), float32 scalars."""
+        self.ranks.average(gradients)
         norm = nn.utils.get_total_norm(gradients)
         skipped = (~torch.isfinite(norm)).to(torch.float32)
         if self._max_norm is not None:

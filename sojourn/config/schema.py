@@ -32,6 +32,7 @@ __all__ = [
 
 COLUMN_NAME = r"^[a-z][a-z0-9_]*$"
 REDIS_URL = r"^(|(rediss?|unix)://.+)$"
+RENDEZVOUS = r"^(|[^:]+:\d+)$"
 DEVICE = r"^(auto|cpu|cuda(:\d+)?)$"
 
 
@@ -185,7 +186,7 @@ class ActorSettings(FleetSettings):
 class LearnerSettings(Section):
     """The learners."""
 
-    replicas: int = Field(1, ge=1, le=64)
+    replicas: int = Field(1, ge=1, le=64)  # ranks: processes that make every update together, each with a batch of its own
     device: str = Field("auto", pattern=DEVICE)  # auto | cpu | cuda | cuda:N
     threads: int = Field(1, ge=1)
     precision: Literal["float32", "bfloat16"] = "float32"  # that hidden layers multiply in; parameters are float32
@@ -193,6 +194,7 @@ class LearnerSettings(Section):
     batch_size: int = Field(256, ge=1)
     prefetch: int = Field(16, ge=1)  # batches asked for ahead of use
     batches_per_message: int = Field(8, ge=1, le=64)
+    rendezvous: str = Field("", pattern=RENDEZVOUS)  # host:port where rank 0 waits for the others; empty: any, announced
     table: str = "replay"  # the table that it draws from
     publish_every_s: float = Field(0.5, ge=0)
     checkpoint_every_s: float = Field(60.0, gt=0)
@@ -251,8 +253,10 @@ class Config(Section):
                 f"tables.{self.learners.table}.limiter.tolerance {table.limiter.tolerance:g} is below one batch of "
                 f"{self.learners.batch_size}: inserts and draws would wait for each other for ever"
             )
-        if self.learners.replicas > 1:
-            raise ValueError(f"learners.replicas {self.learners.replicas} is not available: one learner trains; write 1")
+        if self.learners.replicas > 1 and self.lineage == "full":
+            raise ValueError(
+                "lineage: full is for repeating the updates of one learner: write learners.replicas: 1, or lineage: manifest"
+            )
         if self.lineage == "full" and self.replay.durability == "memory":
             raise ValueError(
                 "lineage: full archives rows by their numbers, which begin anew after a restart at replay.durability: memory: write "

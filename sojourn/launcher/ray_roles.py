@@ -76,6 +76,7 @@ class RayRole:
             replay=part.edges.replay,
             parameters=part.edges.parameters,
             shards=part.edges.shards,
+            ranks=part.edges.ranks,
             listen=f"{node_ip}:0",
             announce_to=partial(announce_to_directory, setting.run_id) if setting.cluster else None,
             stop=self._stop,

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 
 from sojourn.config import Config
-from sojourn.errors import INTERRUPTED
+from sojourn.errors import INTERRUPTED, ConfigError
 from sojourn.launcher.drive import OnProgress, drive
 from sojourn.launcher.guard import guarded
 from sojourn.launcher.host import Ended
@@ -29,6 +29,10 @@ def serial(config: Config, run_folder: Path, *, run_id: str, on_progress: OnProg
     run_folder = run_folder.resolve()
     with Interrupts() as interrupts, log_to(run_folder / "logs" / "serial.log"), guarded(run_folder):
         try:
+            if config.learners.replicas > 1:
+                raise ConfigError(
+                    f"learners.replicas {config.learners.replicas} needs processes of their own: leave --serial away, or write 1"
+                )
             validate_all(config)
             host = ThreadHost(config, run_folder, run_id)
             return drive(
@@ -87,6 +91,7 @@ class ThreadHost:
             replay=part.edges.replay,
             parameters=part.edges.parameters,
             shards=part.edges.shards,
+            ranks=part.edges.ranks,
             stop=stop,
         )
 

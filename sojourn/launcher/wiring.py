@@ -23,11 +23,12 @@ Find = Callable[[str], Address]
 
 @dataclass(frozen=True)
 class Edges:
-    """The services that a part talks to. shards: as `RoleContext.shards`."""
+    """The services that a part talks to. shards, ranks: as in `RoleContext`."""
 
     replay: tuple[Address, ...] = ()
     parameters: Address | None = None
     shards: Callable[[], ReplayShards] | None = None
+    ranks: Address | None = None
 
     def replay_shards(self) -> ReplayShards:
         """All replay shards now. Raises UnavailableError while nobody can tell."""
@@ -68,6 +69,7 @@ def wire(config: Config, find: Find, read: Callable[[], ShardList] | None = None
 
         actors    --Insert, Heartbeat-->          replay
         learners  --Sample, UpdatePriorities-->   replay      (batches come back on the same stream)
+        learners  --gradients--                   learners    (torch.distributed, where there are several)
         learners  --Publish-->                    parameters
         actors    --Watch-->                      parameters  (policies come back)
         evaluator --Watch-->                      parameters
@@ -82,6 +84,7 @@ def wire(config: Config, find: Find, read: Callable[[], ShardList] | None = None
         replay=given or ReplayShards.of(listed, find).addresses,
         parameters=fixed_address(config.parameters.address) if config.parameters.address else find("parameters-0"),
         shards=Listed(find, read) if read and own else None,
+        ranks=fixed_address(config.learners.rendezvous) if config.learners.rendezvous else find("learner-0"),
     )
     return [
         *shards(own),

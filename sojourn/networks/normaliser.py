@@ -7,10 +7,12 @@ normalises exactly as the learner did when it made that policy.
 import torch
 from torch import Tensor, nn
 
+from sojourn.ranks import Together
+
 SMALLEST_VARIANCE = 1e-8  # a constant feature stays finite
 
 
-class RunningMoments(nn.Module):
+class RunningMoments(Together, nn.Module):
     """Mean and variance of F features over everything seen, weighted.
 
     Invariant: (count, mean, m2) are those of one batch holding all items: merging is exact (Chan et al. 1979), so the order of
@@ -31,9 +33,12 @@ class RunningMoments(nn.Module):
     def observe(self, x: Tensor, weight: Tensor) -> None:
         """Take items in. x: float32[B, F].  weight: float32[B], >= 0; prioritised draws are weighed back to the table's law."""
         x, weight = x.to(torch.float64), weight.to(torch.float64)[:, None]
-        count = weight.sum().clamp_min(1e-12)
-        mean = (weight * x).sum(0) / count
+        count, total = weight.sum(), (weight * x).sum(0)
+        self.ranks.add([count, total])
+        count = count.clamp_min(1e-12)
+        mean = total / count
         m2 = (weight * (x - mean).square()).sum(0)
+        self.ranks.add([m2])
         share = count / (self.count + count)
         gap = mean - self.mean
         self.m2 += m2 + gap.square() * self.count * share
@@ -48,7 +53,7 @@ class RunningMoments(nn.Module):
         return ((x - self.mean.to(x.dtype)) * scale.to(x.dtype)).clamp(-clip, clip)
 
 
-class RewardScale(nn.Module):
+class RewardScale(Together, nn.Module):
     """Divides rewards by their running root mean square. Nothing is subtracted: that would change what is optimal.
 
     (Scaling by the deviation of returns, as some do, needs whole episodes in order, which a replayed batch does not have.)
@@ -66,8 +71,10 @@ class RewardScale(nn.Module):
     def observe(self, reward: Tensor, weight: Tensor) -> None:
         """reward: float32[B].  weight: float32[B], >= 0."""
         weight = weight.to(torch.float64)
-        self.count += weight.sum()
-        self.squares += (weight * reward.to(torch.float64).square()).sum()
+        count, squares = weight.sum(), (weight * reward.to(torch.float64).square()).sum()
+        self.ranks.add([count, squares])
+        self.count += count
+        self.squares += squares
 
     def forward(self, reward: Tensor) -> Tensor:
         """Rewards of any shape, scaled; unchanged before the first item that was not 0."""

@@ -96,8 +96,8 @@ def test_a_wrong_key_or_value_names_its_line_and_what_to_write(tmp_path, text, s
             "x.yaml:3: learners.cuda_graphs captures no averages over ranks: write false, or learners.replicas: 1",
         ),
         (
-            "learners:\n  replicas: 2\n",
-            "x.yaml:2: learners.replicas 2 is not available: one learner trains; write 1",
+            "lineage: full\nlearners:\n  replicas: 2\n",
+            "x.yaml:1: lineage: full is for repeating the updates of one learner: write learners.replicas: 1, or lineage: manifest",
         ),
     ],
 )
