@@ -15,8 +15,8 @@ from sojourn.errors import ConfigError
 from sojourn.experience import SampleInfo
 
 LEAST_KEPT = 1e-3  # of the staleness rule: rarer items say nothing of the others that were dropped
-CUT_BY = {"window": "duration_s", "episode_window": "episode_elapsed_s", "censoring": "delay_s"}
-"""What had to fit: the action into its window, its episode until then into the window, its result in before a crash."""
+CUT_BY = {"window": "duration_s", "episode_window": "episode_elapsed_s", "censoring": "duration_s"}
+"""What had to fit: the action into its window, its episode until then into the window, the action before a crash."""
 
 
 def inclusion_weights(info: SampleInfo, facts: TableFacts) -> np.ndarray:

@@ -106,23 +106,20 @@ class StartLog:
             group_start_s[run.first_group] = begun_s
             self._lane_went_on(life, lane, run)
             lane.episode_start_s = float(group_start_s[run.last_group])
-        self._keep_rows(life, rows, start_s, now_s, steps, begins & opens[group])
+        self._keep_rows(life, rows, start_s, steps, begins & opens[group])
         self.changes += 1
         return {
             "stratum": np.full(len(rows), life.stratum, np.uint16),
             "episode_start_s": group_start_s[group],
         }
 
-    def _keep_rows(
-        self, life: LifeTimes, rows: Rows, start_s: np.ndarray, now_s: float | np.ndarray, steps: np.ndarray, first: np.ndarray
-    ) -> None:
+    def _keep_rows(self, life: LifeTimes, rows: Rows, start_s: np.ndarray, steps: np.ndarray, first: np.ndarray) -> None:
         duration_s = rows.duration_s[steps]
         kind = (rows.kind[steps] >> END_KIND_SHIFT) & 7
-        seen_s = np.maximum(0.0, (now_s - start_s)[steps])
         self.odd["clock_back"] += int(np.count_nonzero(rows.start_age_s[steps] < duration_s - CLOCK_BACK_S))
         self.odd["zero_duration"] += int(np.count_nonzero(duration_s == 0.0))
         self.tally.rows(rows, steps)
-        self.strata[life.stratum].add(Starts(start_s[steps], duration_s, seen_s, kind, first[steps]))
+        self.strata[life.stratum].add(Starts(start_s[steps], duration_s, kind, first[steps]))
 
     def _lane_went_on(self, life: LifeTimes, lane: LaneTimes, run: LaneRun) -> None:
         """Move a lane on behind its rows of a message."""
@@ -178,10 +175,14 @@ class StartLog:
     def _lost(self, life: LifeTimes, action: OpenAction, kind: EndKind) -> None:
         lane = life.lane(action.lane, action.start_s)
         self._watched(life, lane, action.start_s + action.age_s, 0)
-        age_s = np.array([action.age_s])
         self.tally.lost(action.age_s)
         self.strata[life.stratum].add(
-            Starts(np.array([action.start_s]), age_s, age_s, np.array([kind], np.uint8), np.array([lane.begins_with(action)]))
+            Starts(
+                np.array([action.start_s]),
+                np.array([action.age_s]),
+                np.array([kind], np.uint8),
+                np.array([lane.begins_with(action)]),
+            )
         )
         lane.open = False
 

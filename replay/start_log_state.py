@@ -28,6 +28,7 @@ PAGE_STARTS = 1_024
 SLOTS = KEPT_STARTS // PAGE_STARTS + 2  # of a stratum; the first and the last page are not full
 MOST_TOLD_AGAIN = 128  # ends of a life, whose report may have lost its reply
 FIRST_BIT = 128  # beside the kind of an end
+COLUMNS, OLD_COLUMNS = 2, 3  # float64 ones of a page; a third said when the result could be drawn
 
 
 class StartLogPages:
@@ -61,6 +62,7 @@ class StartLogPages:
             "odd": dict(log.odd),
             "numbers": dict(log.window_numbers),
             "whole": self._whole,
+            "columns": COLUMNS,
             "fates": [(stratum.pool, stratum.speed_class, stratum.fates) for stratum in log.strata if stratum.fates],
             "versions": [(at_s + ahead_s, version) for at_s, version in versions.changes],
         }
@@ -143,16 +145,17 @@ def _moved(lane: LaneTimes, by_s: float) -> LaneTimes:
 
 
 def _page(starts: Starts, first: int, ahead_s: float) -> bytes:
-    columns: np.ndarray = np.stack([starts.start_s + ahead_s, starts.duration_s, starts.seen_s]).astype("<f8")
+    columns: np.ndarray = np.stack([starts.start_s + ahead_s, starts.duration_s]).astype("<f8")
     kinds: np.ndarray = (starts.kind + FIRST_BIT * starts.first).astype(np.uint8)
     return first.to_bytes(8, "little") + columns.tobytes() + kinds.tobytes()
 
 
-def _unpacked(page: bytes, ahead_s: float) -> tuple[int, Starts]:
-    count = (len(page) - 8) // 25
-    times = np.frombuffer(page, "<f8", 3 * count, 8).reshape(3, count)
-    kind = np.frombuffer(page, np.uint8, count, 8 + 24 * count)
-    starts = Starts(times[0] - ahead_s, times[1], times[2], kind % FIRST_BIT, kind >= FIRST_BIT)
+def _unpacked(page: bytes, columns: int, ahead_s: float) -> tuple[int, Starts]:
+    """columns: float64 ones, of which the first two are read."""
+    count = (len(page) - 8) // (8 * columns + 1)
+    times = np.frombuffer(page, "<f8", columns * count, 8).reshape(columns, count)
+    kind = np.frombuffer(page, np.uint8, count, 8 + 8 * columns * count)
+    starts = Starts(times[0] - ahead_s, times[1], kind % FIRST_BIT, kind >= FIRST_BIT)
     return int.from_bytes(page[:8], "little"), starts
 
 
@@ -204,11 +207,13 @@ class StoredStartLog:
         """Returns the number that it has now."""
         now = log.stratum(said["pool"], said["speed_class"])
         oldest = said["added"] - said["kept"]
-        found = [_unpacked(page, ahead_s) for name, page in self._pages.items() if name.startswith(f"{PAGE}:{number}:") and page]
+        columns = self._said.get("columns", OLD_COLUMNS)
+        pages = [page for name, page in self._pages.items() if name.startswith(f"{PAGE}:{number}:") and page]
+        found = [_unpacked(page, columns, ahead_s) for page in pages]
         parts = [
             Starts(*(column[max(0, oldest - first) :] for column in starts))
             for first, starts in sorted(found, key=lambda one: one[0])
-            if first + len(starts.kind) > oldest
+            if first // PAGE_STARTS >= oldest // PAGE_STARTS  # others wait to be written over
         ]
         first_s, last_s = said["watched_s"]
         log.strata[now].restore(

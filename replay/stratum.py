@@ -16,13 +16,11 @@ class Starts(NamedTuple):
     """N starts that have ended, oldest end first.
 
     start_s float64[N], on the service's clock.  duration_s float64[N], or the age at an end without a row.
-    seen_s float64[N]: from the start until the result was drawable (equal to duration_s without a row).
     kind uint8[N]: `EndKind`.  first bool[N]: the first action of its episode.
     """
 
     start_s: np.ndarray
     duration_s: np.ndarray
-    seen_s: np.ndarray
     kind: np.ndarray
     first: np.ndarray
 
@@ -39,7 +37,7 @@ class Fate(NamedTuple):
 
 
 def _room(size: int) -> Starts:
-    return Starts(np.zeros(size), np.zeros(size), np.zeros(size), np.zeros(size, np.uint8), np.zeros(size, np.bool_))
+    return Starts(np.zeros(size), np.zeros(size), np.zeros(size, np.uint8), np.zeros(size, np.bool_))
 
 
 class Stratum:

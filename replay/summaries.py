@@ -119,11 +119,14 @@ def clusters(log: StartLog, number: int) -> int:
 
 
 def censored(log: StartLog, number: int) -> EventTable:
-    """Crashes and aborts as events at their ages; what gave a row leaves when it was drawable, what runs at its age."""
+    """Crashes and aborts as events at their ages; what gave a row leaves when it ended, what runs at its age.
+
+    A result that waits to be sent is at risk no more: what ends a slot spares its finished rows.
+    """
     ended = log.strata[number].starts()
     running_s = np.array([action.age_s for action in log.running(number)], np.float64)
     cut = np.isin(ended.kind, (EndKind.CRASHED, EndKind.ABORTED))
-    return EventTable.of(np.append(ended.seen_s, running_s), np.append(cut, np.zeros(len(running_s), np.bool_)))
+    return EventTable.of(np.append(ended.duration_s, running_s), np.append(cut, np.zeros(len(running_s), np.bool_)))
 
 
 def start_times(log: StartLog, number: int, most: int) -> dict[str, Any]:

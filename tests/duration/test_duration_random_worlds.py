@@ -129,33 +129,30 @@ def test_crashes_weigh_by_the_slow_product_over_all_starts(seed):
         return chosen
 
     with World({"replay": {"duration": {"rule": "censoring", "cap": 1e9}}}, labels=("slow",), seed=0, shards=shards) as world:
-        fleets = [(fleet.speed, fleet.lanes, []) for fleet in fleets_of(world, "a", shards, rng, choose)]
-        for _, lanes, _ in fleets:
+        fleets = [(fleet.speed, fleet.lanes) for fleet in fleets_of(world, "a", shards, rng, choose)]
+        for _, lanes in fleets:
             lanes.start_all()
         for _ in range(15):
             now_s = world.clock.now_s + rng.uniform(0.1, 4.0)
-            for speed, lanes, waiting in fleets:
+            for speed, lanes in fleets:
                 ended = lanes.go_on_until(now_s)
-                waiting += [run.started_at_s for run in ended if run.attempt.ends is EndKind.COMPLETED]
-                seen[speed] += [(run.attempt.duration_s, True) for run in ended if run.attempt.ends is not EndKind.COMPLETED]
-            for speed, lanes, waiting in fleets:
+                seen[speed] += [(run.attempt.duration_s, run.attempt.ends is not EndKind.COMPLETED) for run in ended]
+            for _, lanes in fleets:
                 lanes.deliver()
-                seen[speed] += [(now_s - start_s, False) for start_s in waiting]
-                waiting.clear()
                 lanes.settle()
-        for speed, lanes, _ in fleets:
+        for speed, lanes in fleets:
             seen[speed] += [(now_s - run.started_at_s, False) for run in lanes.running.values()]
         batches = drawn(world, shards)
 
-    def weight(of_slow: float, delay_s: float) -> float:
+    def weight(of_slow: float, duration_s: float) -> float:
         watched_s, cut = (np.array(column) for column in zip(*seen[CLASSES[int(of_slow)]], strict=True))
         survival = 1.0
-        for time_s in np.unique(watched_s[cut & (watched_s < delay_s - 1e-7)]):
+        for time_s in np.unique(watched_s[cut & (watched_s < duration_s - 1e-7)]):
             at_risk = np.count_nonzero(watched_s >= time_s) - np.count_nonzero(~cut & (watched_s == time_s))
             survival *= 1.0 - np.count_nonzero(cut & (watched_s == time_s)) / at_risk
         return 1.0 / survival
 
     assert len(batches) > 20
     for batch in batches:
-        facts = zip(batch.columns["observation"][:, 0], batch.info.delay_s, strict=True)
+        facts = zip(batch.columns["observation"][:, 0], batch.info.duration_s, strict=True)
         assert same_up_to_a_factor(batch.factors["duration"], np.array([weight(*one) for one in facts]))

@@ -1,5 +1,6 @@
 """The start log against a slow obvious list of what was started, and against what cannot be."""
 
+import json
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,7 +52,6 @@ def test_a_row_is_a_start_at_its_arrival_less_its_age(log):
 
     assert starts.start_s.tolist() == [3.0]
     assert starts.duration_s.tolist() == [2.0]
-    assert starts.seen_s.tolist() == [3.0]
     assert starts.kind.tolist() == [EndKind.COMPLETED]
     assert starts.first.tolist() == [True]
 
@@ -104,7 +104,7 @@ def test_a_life_that_ends_while_it_runs_something_crashed_then(log):
     log.closed(LIFE)
     starts = log.strata[0].starts()
 
-    assert sorted(starts.seen_s.tolist()) == [2.0, 4.0]
+    assert sorted(starts.duration_s.tolist()) == [2.0, 4.0]
     assert set(starts.kind.tolist()) == {EndKind.CRASHED}
     assert log.odd["never_ended"] == 2
     assert log.running(0) == []
@@ -200,7 +200,7 @@ def test_a_stratum_keeps_the_latest_starts_and_grows_to_its_bound_only():
     stratum = Stratum("", "", kept=3_000)
     for first in range(0, 10_000, 700):
         values = np.arange(first, first + 700, dtype=np.float64)
-        stratum.add(Starts(values, values, values, np.zeros(700, np.uint8), np.ones(700, bool)))
+        stratum.add(Starts(values, values, np.zeros(700, np.uint8), np.ones(700, bool)))
 
     assert stratum.added == 10_500
     assert stratum.starts().start_s.tolist() == list(range(7_500, 10_500))
@@ -325,6 +325,23 @@ def test_only_pages_that_have_grown_are_packed_again(kit):
     later = Log(kit, kept=2_500)
     StoredStartLog(kept | more).restore(later, versions, 301.0, 301.0)
     assert later.strata[0].starts().start_s == pytest.approx(log.strata[0].starts().start_s)
+
+
+def test_pages_that_also_say_when_a_result_could_be_drawn_are_read(kit):
+    log, versions = lived(kit), Versions()
+    pages = StartLogPages(log, whole=True).changed(versions, 1, 300.0, 300.0)
+    for name in [name for name in pages if name.startswith("starts:") and name != "starts:lanes"]:
+        times_end = 8 + (len(pages[name]) - 8) // 17 * 16
+        seen = np.zeros((times_end - 8) // 16)
+        pages[name] = pages[name][:times_end] + seen.tobytes() + pages[name][times_end:]
+    header = json.loads(pages["starts"])
+    del header["columns"]
+    later = Log(kit, kept=2_500)
+    StoredStartLog(pages | {"starts": json.dumps(header).encode()}).restore(later, versions, 300.0, 300.0)
+
+    for before, after in zip(log.strata, later.strata, strict=True):
+        for told, known in zip(after.starts(), before.starts(), strict=True):
+            assert told == pytest.approx(known)
 
 
 def test_a_log_that_no_weight_needs_keeps_its_counts_alone(kit):

@@ -20,7 +20,7 @@ def end_windows(shard: Shard, counts: np.ndarray) -> None:
     stratum = shard.starts.strata[shard.starts.stratum("pool", "")]
     for end_s, count in enumerate(counts.tolist()):
         ends = np.full(count, float(end_s))
-        stratum.add(Starts(ends, np.ones(count), np.ones(count), np.zeros(count, np.uint8), np.zeros(count, np.bool_)))
+        stratum.add(Starts(ends, np.ones(count), np.zeros(count, np.uint8), np.zeros(count, np.bool_)))
         shard.starts.end_window("pool", end_s + 1.0)
 
 
