@@ -50,16 +50,15 @@ def with_errors(info: SampleInfo, facts: TableFacts) -> tuple[np.ndarray, np.nda
     known = curves(facts.start_log, facts.inclusion_rule)
     if len(known) == 1 and known[0] is not None:
         weights, errors = known[0].inverse_at(x)
-        if not (np.maximum.reduce(info.rule["stratum"]) or np.isnan(np.minimum.reduce(x))):
+        if not np.maximum.reduce(info.rule["stratum"]):  # nearly always: one pool on one shard
             return weights, errors
-        lost = (info.rule["stratum"] != 0) | np.isnan(x)  # where the start of an episode is not known, x is no number
-        return np.where(lost, np.nan, weights), errors
+        return np.where(info.rule["stratum"] != 0, np.nan, weights), errors
     stratum = strata_of(facts.start_log, info.shard, info.rule["stratum"])
     weights, errors = np.full(len(x), np.nan), np.full(len(x), np.nan)
     for number in np.unique(stratum):
         curve = known[number] if number >= 0 else None
         if curve is not None:
-            mine = (stratum == number) & ~np.isnan(x)
+            mine = stratum == number
             weights[mine], errors[mine] = curve.inverse_at(x[mine])
     return weights, errors
 

@@ -29,12 +29,15 @@ def fill_cells(times: np.ndarray, scale: float, first: np.ndarray) -> None:
 
 @kernel
 def look_up(x: np.ndarray, times: np.ndarray, first: np.ndarray, scale: float, steps: np.ndarray, found: np.ndarray) -> None:
-    """Columns of the step that each value lies on: behind all times that are smaller; behind all times if it is no number.
+    """Columns of the step that each value lies on, behind all times that are smaller; NaN for what is no number.
 
     x float64[N].  times float64[M], ascending, with their cells `first`.  steps float64[M + 1, 2] -> found float64[2, N].
     """
     last = len(first) - 2
     for i in range(len(x)):
+        if x[i] != x[i]:
+            found[0, i] = found[1, i] = np.nan
+            continue
         cell = cell_of(x[i], scale, last)
         low, high = first[cell], first[cell + 1]
         while low < high:

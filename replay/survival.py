@@ -76,7 +76,7 @@ class SurvivalCurve:
     log_variance: np.ndarray
 
     def inverse_at(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """1 / P(T >= x), never infinite, and its relative standard error: float64[N] each.
+        """1 / P(T >= x), never infinite, and its relative standard error: float64[N] each, NaN where x is.
 
         A little generous about ties: what was seen could be seen, so its own start counts.
         """
