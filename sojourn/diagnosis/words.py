@@ -17,6 +17,7 @@ SAID = {
     Verdict.REPAIRED: "REPAIRED by weighting",
     Verdict.BIASED: "BIASED",
 }
+NOTHING_YET = "unknown: nothing was learned from yet"
 CLASS_COLUMNS = ("items", "lost", "undrawn")
 COLUMNS = ("started", "learned", "weighted", "lag", "ratio", "reward", "TD error")
 
@@ -59,15 +60,22 @@ def _facts(evidence: Evidence) -> Iterator[str]:
         before, after = shares.before, shares.after
         chance = f"chance {after.chance_mean:.3f} +- {after.chance_sd:.3f}"
         yield _line("gap", f"{name} {before.distance:.3f} before weighting, {after.distance:.3f} after   {chance}")
-    state = evidence.labels.get("task")
-    yield _line(
-        "states", "unknown: no column of tasks" if state is None else f"gap {state.after.distance:.3f} (tasks, after weighting)"
-    )
+    yield _line("states", _state_gap(evidence))
     yield _line("actions", _action_gap(evidence))
+
+
+def _state_gap(evidence: Evidence) -> str:
+    """The gap of states, which labels of tasks show."""
+    state = evidence.labels.get("task")
+    if state is not None:
+        return f"gap {state.after.distance:.3f} (tasks, after weighting)"
+    return "unknown: no column of tasks" if evidence.actions else NOTHING_YET
 
 
 def _action_gap(evidence: Evidence) -> str:
     """The gap of actions given the state, which the mean score shows."""
+    if not evidence.actions:
+        return NOTHING_YET
     if evidence.leak != evidence.leak:
         return "given the state: unknown, this algorithm has no policy gradient on stored actions"
     gap = "" if evidence.action_gap != evidence.action_gap else f"gap {evidence.action_gap:.3f} given the state   "

@@ -18,7 +18,7 @@ def record_of(
     expected = {bucket: scale * count for bucket, count in STARTED.items()}
     learned = {bucket: scale * count for bucket, count in (collected or STARTED).items()}
     weights = {bucket: scale * count for bucket, count in (weighted or collected or STARTED).items()}
-    squares = {bucket: weights[bucket] ** 2 / learned[bucket] for bucket in weights}
+    squares = {bucket: weights[bucket] ** 2 / max(1.0, learned[bucket]) for bucket in weights}
     actions = sum(learned.values())
     return DurationRecord(
         time_s=0.0,

@@ -131,6 +131,16 @@ def test_remarks_name_what_no_weight_brings_back_what_is_cut_killed_and_discount
     assert "min(1, ratio) is 0.97 to 1 s and 0.50 to 20 s" in said
 
 
+def test_what_cannot_be_known_yet_is_not_said_to_be_missing(make_record, make_config):
+    """A run that has learned from nothing may have tasks, and its algorithm a policy gradient."""
+    record = make_record(scale=0.0, started=0.0)
+    lines = list(told(diagnose(record, make_config())))
+    assert [line for line in lines if line.startswith(("states", "actions"))] == [
+        "states     unknown: nothing was learned from yet",
+        "actions    unknown: nothing was learned from yet",
+    ]
+
+
 def test_a_gap_is_told_in_rewards_too(make_record, make_config):
     record = make_record(QUICK, HALF)
     record.buckets["reward"] = {"1": 0.0, "20": 1.0 * record.buckets["measured"]["20"]}
