@@ -7,6 +7,7 @@ one or none.
 import numpy as np
 
 from replay.kernels import kernel
+from sojourn.kernels import kernel_of_microseconds
 
 
 @kernel
@@ -27,7 +28,7 @@ def fill_cells(times: np.ndarray, scale: float, first: np.ndarray) -> None:
         first[cell] += first[cell - 1]
 
 
-@kernel
+@kernel_of_microseconds
 def look_up(x: np.ndarray, times: np.ndarray, first: np.ndarray, scale: float, steps: np.ndarray, found: np.ndarray) -> None:
     """Columns of the step that each value lies on, behind all times that are smaller; NaN for what is no number.
 

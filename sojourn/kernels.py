@@ -44,12 +44,21 @@ def _writable(folder: Path) -> bool:
 
 def kernel(function: Function) -> Function:
     """Compile on first call, without the GIL; cached on disk where any folder can be written, in memory otherwise."""
+    return _compiled(function, nogil=True)
+
+
+def kernel_of_microseconds(function: Function) -> Function:
+    """The same, but it keeps the GIL: where another thread waits for it, handing it over and waiting to get it back costs 20 us."""
+    return _compiled(function, nogil=False)
+
+
+def _compiled(function: Function, nogil: bool) -> Function:
     users_own = numba.config.CACHE_DIR
     numba.config.CACHE_DIR = users_own or str(cache_folder(Path(function.__code__.co_filename).parent))
     try:
-        compiled: Function = numba.njit(cache=True, nogil=True, error_model="numpy")(function)
+        compiled: Function = numba.njit(cache=True, nogil=nogil, error_model="numpy")(function)
     except RuntimeError:  # numba found no folder to cache in
-        compiled = numba.njit(nogil=True, error_model="numpy")(function)
+        compiled = numba.njit(nogil=nogil, error_model="numpy")(function)
     finally:
         numba.config.CACHE_DIR = users_own
     return compiled
